@@ -1,0 +1,38 @@
+"""What every kernel must equal: the same names and signatures in plain NumPy, in float64.
+
+Results come back in the dtype of the inputs, so float64 inputs give the float64 result. ``threads``
+is accepted and ignored. Slow on purpose: the text is the formula.
+"""
+
+from __future__ import annotations
+
+from .cross_entropy import cross_entropy, cross_entropy_with_grad
+from .linear import linear, linear_backward
+from .losses import mse_loss, mse_loss_with_grad
+from .optimizers import sgd_step
+from .softmax import log_softmax, logsumexp, softmax
+from .train_step import (
+    TrainRun,
+    evaluate_linear_regression,
+    evaluate_softmax_regression,
+    train_linear_regression,
+    train_softmax_regression,
+)
+
+__all__ = [
+    "TrainRun",
+    "cross_entropy",
+    "cross_entropy_with_grad",
+    "evaluate_linear_regression",
+    "evaluate_softmax_regression",
+    "linear",
+    "linear_backward",
+    "log_softmax",
+    "logsumexp",
+    "mse_loss",
+    "mse_loss_with_grad",
+    "sgd_step",
+    "softmax",
+    "train_linear_regression",
+    "train_softmax_regression",
+]

@@ -1,0 +1,312 @@
+"""Whole runs of minibatches, one plain step after the other.
+
+Each minibatch is gathered, converted to float64 (``x * scale + shift``), sent forward and backward
+through the other reference functions, and applied by :func:`sgd_step`; parameters keep their dtype.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from operator import index
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from ._checks import (
+    FLOATS,
+    Array,
+    as_array,
+    as_floats,
+    as_labels,
+    check_shape,
+    check_writable,
+    rounded,
+)
+from .cross_entropy import cross_entropy_with_grad
+from .linear import linear, linear_backward
+from .losses import mse_loss
+from .optimizers import check_settings, sgd_step
+
+# The losses (B,), the number of correct rows and dlogits (B, C) of a minibatch.
+_Loss = Callable[[Array, Array], tuple[Array, int, Array]]
+
+
+class TrainRun(NamedTuple):
+    """What a run saw: the sum of the rows' losses, correct predictions, rows, minibatches."""
+
+    loss: float
+    correct: int
+    rows: int
+    steps: int
+
+
+def _softmax_loss(logits: Array, target: Array) -> tuple[Array, int, Array]:
+    losses, dlogits = cross_entropy_with_grad(logits, target, reduction="none", ignore_index=-1)
+    correct = (logits.argmax(1) == target) & ~np.isnan(logits).any(1)
+    return losses, int(correct.sum()), dlogits / len(target)
+
+
+def _squared_loss(prediction: Array, target: Array) -> tuple[Array, int, Array]:
+    with np.errstate(invalid="ignore"):
+        losses = mse_loss(prediction, target, reduction="none").mean(1)
+        return losses, 0, 2 * (prediction - target) / target.size
+
+
+class _Rows:
+    """Features, targets and the order in which they are read, checked."""
+
+    def __init__(
+        self, x: object, target: object, order: object, weight: Array, scale: Any, shift: Any
+    ) -> None:
+        self.x = as_array(x, "x")
+        if self.x.dtype.newbyteorder("=") not in (np.uint8, *FLOATS):
+            raise TypeError(f"x: expected uint8, float32 or float64, got dtype {self.x.dtype}")
+        n, columns = len(self.x), weight.shape[1]
+        check_shape(self.x, "x", (n, columns))
+        self.target = as_array(target, "target")
+        self.order = np.arange(n) if order is None else as_array(order, "order")
+        if self.order.dtype.kind not in "iu":
+            raise TypeError(f"order: expected integers, got dtype {self.order.dtype}")
+        if self.order.ndim != 1:
+            raise ValueError(f"order: expected shape (m,), got {self.order.shape}")
+        wrong = (self.order < 0) | (self.order >= n)
+        if wrong.any():
+            at = int(wrong.argmax())
+            raise IndexError(f"order: row {at} holds {self.order[at]}, expected 0 to {n - 1}")
+        self.scale, self.shift = (
+            None if factor is None else np.asarray(factor, np.float64) for factor in (scale, shift)
+        )
+        for name, factor in (("scale", self.scale), ("shift", self.shift)):
+            if factor is not None and factor.shape not in ((), (columns,)):
+                raise ValueError(f"{name}: expected a number or shape {(columns,)}")
+
+    def batch(self, rows: Array) -> tuple[Array, Array]:
+        x = self.x[rows].astype(np.float64)
+        if self.scale is not None:
+            x = x * self.scale
+        return (x if self.shift is None else x + self.shift), self.target[rows]
+
+
+def _check_parameters(weight: object, bias: object) -> tuple[Array, Array | None]:
+    if not isinstance(weight, np.ndarray) or weight.dtype not in FLOATS:
+        raise TypeError("weight: expected a NumPy array of float32 or float64")
+    if weight.ndim != 2 or len(weight) == 0:
+        raise ValueError(f"weight: expected shape (C, K) with C >= 1, got {weight.shape}")
+    check_writable(weight, "weight", weight.dtype, weight.shape)
+    if bias is None:
+        return weight, None
+    return weight, check_writable(bias, "bias", weight.dtype, weight.shape[:1])
+
+
+def _forward(x: Array, weight: Array, bias: Array | None) -> Array:
+    wide = None if bias is None else bias.astype(np.float64)
+    return np.asarray(linear(x, weight.astype(np.float64), wide))
+
+
+def _evaluate(rows: _Rows, loss: _Loss, weight: Array, bias: Array | None) -> TrainRun:
+    x, target = rows.batch(rows.order)
+    with np.errstate(invalid="ignore"):
+        losses, correct, _ = loss(_forward(x, weight, bias), target)
+    return TrainRun(float(losses.sum()), correct, len(losses), 0)
+
+
+def _train(
+    rows: _Rows,
+    loss: _Loss,
+    weight: Array,
+    bias: Array | None,
+    *,
+    batch_size: int,
+    momentum_buffers: tuple[Any, Any] | None,
+    first_step: bool,
+    threads: Any,
+    **settings: Any,
+) -> TrainRun:
+    check_settings(
+        *(settings[name] for name in ("lr", "momentum", "dampening", "weight_decay", "nesterov"))
+    )
+    if index(batch_size) < 1:
+        raise ValueError(f"batch_size: expected at least 1, got {batch_size}")
+    if settings["momentum"] and momentum_buffers is None:
+        raise ValueError("momentum_buffers: expected (weight's, bias's), since momentum is not 0")
+    weight_buffer, bias_buffer = momentum_buffers or (None, None)
+
+    total, correct, steps = 0.0, 0, 0
+    for start in range(0, len(rows.order), batch_size):
+        numbers = rows.order[start : start + batch_size]
+        x, target = rows.batch(numbers)
+        with np.errstate(invalid="ignore", over="ignore"):
+            logits = _forward(x, weight, bias)
+            losses, hits, dlogits = loss(logits, target)
+            finite = np.isfinite(rounded(logits, weight.dtype)).all(1)
+        finite &= np.isfinite(losses) & np.isfinite(x).all(1)
+        if not finite.all():
+            raise FloatingPointError(
+                f"step {steps}, row {numbers[finite.argmin()]} of x: features, logits or loss are "
+                f"not finite; parameters are those after {steps} steps of this run"
+            )
+        _, dweight, dbias = linear_backward(x, weight.astype(np.float64), dlogits)
+        first = first_step and steps == 0
+        sgd_step(
+            weight, rounded(dweight, weight.dtype), weight_buffer, first_step=first, **settings
+        )
+        if bias is not None:
+            sgd_step(bias, rounded(dbias, bias.dtype), bias_buffer, first_step=first, **settings)
+        total, correct, steps = total + float(losses.sum()), correct + hits, steps + 1
+    return TrainRun(total, correct, len(rows.order), steps)
+
+
+def _labelled_rows(
+    x: object, target: object, order: object, weight: Array, scale: Any, shift: Any
+) -> _Rows:
+    rows = _Rows(x, target, order, weight, scale, shift)
+    rows.target = as_labels(rows.target, len(rows.x), len(weight), None)
+    return rows
+
+
+def _regression_rows(
+    x: object, target: object, order: object, weight: Array, scale: Any, shift: Any
+) -> _Rows:
+    rows = _Rows(x, target, order, weight, scale, shift)
+    shape = (len(rows.x), len(weight))
+    wanted = as_floats(rows.target, "target").astype(np.float64)
+    if len(weight) == 1 and wanted.ndim == 1:
+        wanted = wanted[:, None]
+    rows.target = check_shape(wanted, "target", shape)
+    return rows
+
+
+def train_softmax_regression(
+    x: ArrayLike,
+    target: ArrayLike,
+    order: ArrayLike,
+    weight: Any,
+    bias: Any,
+    *,
+    batch_size: int,
+    lr: float,
+    momentum: float = 0.0,
+    dampening: float = 0.0,
+    weight_decay: float = 0.0,
+    nesterov: bool = False,
+    maximize: bool = False,
+    momentum_buffers: tuple[Any, Any] | None = None,
+    first_step: bool = False,
+    scale: ArrayLike | None = None,
+    shift: ArrayLike | None = None,
+    threads: Any = None,
+) -> TrainRun:
+    """SGD on the mean cross-entropy of each minibatch.
+
+    See :func:`softstep.kernels.train_softmax_regression`.
+
+    Examples
+    --------
+    >>> weight, bias = np.zeros((2, 1)), np.zeros(2)
+    >>> train_softmax_regression([[1.0]], [1], [0], weight, bias, batch_size=1, lr=1.0)
+    TrainRun(loss=0.6931471805599453, correct=0, rows=1, steps=1)
+    >>> weight
+    array([[-0.5],
+           [ 0.5]])
+    """
+    _check_parameters(weight, bias)
+    rows = _labelled_rows(x, target, order, weight, scale, shift)
+    return _train(
+        rows, _softmax_loss, weight, bias, batch_size=batch_size, lr=lr, momentum=momentum,
+        dampening=dampening, weight_decay=weight_decay, nesterov=nesterov, maximize=maximize,
+        momentum_buffers=momentum_buffers, first_step=first_step, threads=threads,
+    )  # fmt: skip
+
+
+def train_linear_regression(
+    x: ArrayLike,
+    target: ArrayLike,
+    order: ArrayLike,
+    weight: Any,
+    bias: Any,
+    *,
+    batch_size: int,
+    lr: float,
+    momentum: float = 0.0,
+    dampening: float = 0.0,
+    weight_decay: float = 0.0,
+    nesterov: bool = False,
+    maximize: bool = False,
+    momentum_buffers: tuple[Any, Any] | None = None,
+    first_step: bool = False,
+    scale: ArrayLike | None = None,
+    shift: ArrayLike | None = None,
+    threads: Any = None,
+) -> TrainRun:
+    """SGD on the mean squared error of each minibatch.
+
+    See :func:`softstep.kernels.train_linear_regression`.
+
+    Examples
+    --------
+    >>> weight, bias = np.zeros((1, 1)), np.zeros(1)
+    >>> train_linear_regression([[1.0]], [3.0], [0], weight, bias, batch_size=1, lr=0.25)
+    TrainRun(loss=9.0, correct=0, rows=1, steps=1)
+    >>> weight, bias
+    (array([[1.5]]), array([1.5]))
+    """
+    _check_parameters(weight, bias)
+    rows = _regression_rows(x, target, order, weight, scale, shift)
+    return _train(
+        rows, _squared_loss, weight, bias, batch_size=batch_size, lr=lr, momentum=momentum,
+        dampening=dampening, weight_decay=weight_decay, nesterov=nesterov, maximize=maximize,
+        momentum_buffers=momentum_buffers, first_step=first_step, threads=threads,
+    )  # fmt: skip
+
+
+def evaluate_softmax_regression(
+    x: ArrayLike,
+    target: ArrayLike,
+    weight: ArrayLike,
+    bias: ArrayLike | None,
+    *,
+    order: ArrayLike | None = None,
+    scale: ArrayLike | None = None,
+    shift: ArrayLike | None = None,
+    threads: Any = None,
+) -> TrainRun:
+    """Sum of losses and correct predictions; nothing is updated.
+
+    See :func:`softstep.kernels.evaluate_softmax_regression`.
+
+    Examples
+    --------
+    >>> evaluate_softmax_regression([[1.0]], [1], [[-0.5], [0.5]], None).correct
+    1
+    """
+    weights = as_floats(weight, "weight")
+    rows = _labelled_rows(x, target, order, weights, scale, shift)
+    biases = None if bias is None else as_floats(bias, "bias", weights.dtype)
+    return _evaluate(rows, _softmax_loss, weights, biases)
+
+
+def evaluate_linear_regression(
+    x: ArrayLike,
+    target: ArrayLike,
+    weight: ArrayLike,
+    bias: ArrayLike | None,
+    *,
+    order: ArrayLike | None = None,
+    scale: ArrayLike | None = None,
+    shift: ArrayLike | None = None,
+    threads: Any = None,
+) -> TrainRun:
+    """Sum of the rows' mean squared errors; nothing is updated.
+
+    See :func:`softstep.kernels.evaluate_linear_regression`.
+
+    Examples
+    --------
+    >>> evaluate_linear_regression([[1.0]], [3.0], [[1.0]], None).loss
+    4.0
+    """
+    weights = as_floats(weight, "weight")
+    rows = _regression_rows(x, target, order, weights, scale, shift)
+    biases = None if bias is None else as_floats(bias, "bias", weights.dtype)
+    return _evaluate(rows, _squared_loss, weights, biases)
