@@ -1,0 +1,140 @@
+// The border to Python: every check of an array stands here, and nothing is computed.
+//
+// The functions of the compiled module take arrays that Python has normalised: native byte order, aligned, C-contiguous,
+// outputs first. Each check raises before a byte is written and names the argument, what came and what is accepted.
+#pragma once
+
+#include <pybind11/numpy.h>
+#include <pybind11/pybind11.h>
+
+#include <cstdint>
+#include <initializer_list>
+#include <optional>
+#include <string>
+
+#include "parallel.hpp"
+
+namespace softstep {
+
+namespace py = pybind11;
+
+inline std::string dtype_name(const py::array& a) { return py::str(a.dtype()); }
+
+inline std::string shape_text(const py::array& a) { return py::str(a.attr("shape")); }
+
+template <class T>
+const char* type_name() {
+  if constexpr (std::is_same_v<T, float>) return "float32";
+  else if constexpr (std::is_same_v<T, double>) return "float64";
+  else if constexpr (std::is_same_v<T, std::uint8_t>) return "uint8";
+  else return "int64";
+}
+
+template <class T>
+bool has_dtype(const py::array& a) {
+  return py::isinstance<py::array_t<T>>(a);
+}
+
+[[noreturn]] inline void wrong_dtype(const char* name, const py::array& a, const std::string& accepted) {
+  throw py::type_error(std::string(name) + " has dtype " + dtype_name(a) + "; accepted: " + accepted);
+}
+
+[[noreturn]] inline void wrong_shape(const char* name, const py::array& a, const std::string& accepted) {
+  throw py::value_error(std::string(name) + " has shape " + shape_text(a) + "; accepted: " + accepted);
+}
+
+// f(float{}) or f(double{}), by the dtype of the array.
+template <class F>
+decltype(auto) with_float(const char* name, const py::array& a, F f) {
+  if (has_dtype<float>(a)) return f(float{});
+  if (has_dtype<double>(a)) return f(double{});
+  wrong_dtype(name, a, "float32, float64");
+}
+
+// The same for features, which may be bytes too.
+template <class F>
+decltype(auto) with_feature(const char* name, const py::array& a, F f) {
+  if (has_dtype<std::uint8_t>(a)) return f(std::uint8_t{});
+  if (has_dtype<float>(a)) return f(float{});
+  if (has_dtype<double>(a)) return f(double{});
+  wrong_dtype(name, a, "uint8, float32, float64");
+}
+
+inline void check_shape(const char* name, const py::array& a, std::initializer_list<int64_t> shape) {
+  bool equal = a.ndim() == static_cast<py::ssize_t>(shape.size());
+  std::string wanted = "(";
+  py::ssize_t axis = 0;
+  for (int64_t size : shape) {
+    equal = equal && a.shape(axis) == size;
+    wanted += (axis ? ", " : "") + std::to_string(size);
+    ++axis;
+  }
+  if (!equal) wrong_shape(name, a, wanted + (shape.size() == 1 ? ",)" : ")"));
+}
+
+inline void check_ndim(const char* name, const py::array& a, py::ssize_t ndim, const char* meaning) {
+  if (a.ndim() != ndim) wrong_shape(name, a, meaning);
+}
+
+inline void check_layout(const char* name, const py::array& a) {
+  using Api = py::detail::npy_api;
+  if (!(a.flags() & Api::NPY_ARRAY_C_CONTIGUOUS_))
+    throw py::value_error(std::string(name) + " is not C-contiguous (strides " + std::string(py::str(a.attr("strides"))) +
+                          "); accepted: a C-contiguous array");
+  if (!(a.flags() & Api::NPY_ARRAY_ALIGNED_))
+    throw py::value_error(std::string(name) + " is not aligned to its items; accepted: an aligned array");
+}
+
+// An array that is read.
+template <class T>
+const T* input(const char* name, const py::array& a) {
+  if (!has_dtype<T>(a)) wrong_dtype(name, a, type_name<T>());
+  check_layout(name, a);
+  return static_cast<const T*>(a.data());
+}
+
+// An array that is written: never converted, never copied.
+template <class T>
+T* output(const char* name, py::array& a) {
+  if (!has_dtype<T>(a)) wrong_dtype(name, a, type_name<T>());
+  check_layout(name, a);
+  if (!a.writeable()) throw py::value_error(std::string(name) + " is read-only; accepted: a writable array");
+  return static_cast<T*>(const_cast<void*>(a.data()));
+}
+
+// Two arrays may not share memory, unless they are the same array and the kernel works in place. Both are contiguous, save
+// for rows of features, whose extent the strides give.
+enum class Same { refused, accepted };
+
+inline std::pair<const char*, const char*> extent(const py::array& a) {
+  const char* begin = static_cast<const char*>(a.data());
+  const char* end = begin + (a.size() ? a.itemsize() : 0);
+  for (py::ssize_t i = 0; i < a.ndim() && a.size(); ++i) {
+    const py::ssize_t span = (a.shape(i) - 1) * a.strides(i);
+    (span < 0 ? begin : end) += span;
+  }
+  return {begin, end};
+}
+
+inline void check_overlap(const char* name, const py::array& written, const char* other, const py::array& a, Same same) {
+  const auto [begin, end] = extent(written);
+  const auto [other_begin, other_end] = extent(a);
+  if (begin >= other_end || other_begin >= end) return;
+  if (same == Same::accepted && begin == other_begin && end == other_end) return;
+  throw py::value_error(std::string(name) + " shares memory with " + other + "; accepted: an array of its own" +
+                        (same == Same::accepted ? std::string(", or exactly ") + other + " to work in place" : std::string()));
+}
+
+// Runs a kernel without the GIL. Safe because kernels see plain pointers into arrays that the caller's arguments keep
+// alive, touch no Python object, and reach Python only through the poll function, which takes the GIL itself.
+template <class Kernel>
+void without_gil(Kernel kernel) {
+  try {
+    py::gil_scoped_release release;
+    kernel();
+  } catch (const Interrupted&) {
+    throw py::error_already_set();  // the poll function has left KeyboardInterrupt, or what the handler raised
+  }
+}
+
+}  // namespace softstep

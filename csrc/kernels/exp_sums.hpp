@@ -1,0 +1,184 @@
+// What softmax, log-sum-exp and cross-entropy share: the maximum of a row and the sum of exp(x - maximum) over its
+// other columns.
+//
+// With m = max x_j, and the terms equal to the maximum counted instead of added,
+//     others = sum over x_j < m of exp(x_j - m)  +  (how many x_j equal m) - 1
+//     sum exp(x_j) = exp(m) (1 + others),        log-sum-exp = m + log1p(others).
+// Keeping the maximum's own 1 out of the sum is what keeps a loss of 2e-9 from rounding to 0.
+//
+// NaN needs no branch: it is never equal to the maximum, so it enters `others`. An infinite maximum makes
+// max - max NaN, which `total` and `log_total` take in: such a row is NaN in softmax, while m + log1p(others) is +-inf.
+//
+// Narrow rows (up to narrow_columns) are worked on a block of `lanes` at a time with the rows in the lanes: loaded,
+// transposed in registers, transposed back. Wide rows run along the row. Sums are taken in blocks (8 columns or 512 elements)
+// and the blocks added up, in double for wide rows, so the error does not grow with the length. The path depends on the
+// number of columns alone, and each lane on its own row alone: a row gives the same bits in any batch.
+#pragma once
+
+#include <limits>
+
+#include "simd/math.hpp"
+
+namespace softstep {
+
+inline constexpr int narrow_columns = 128;
+
+// `count` rows (up to `lanes`), `stride` apart, into columns[0 .. width - 1]; rows beyond `count` are zero.
+template <class T>
+SOFTSTEP_INLINE void load_columns(Vec<T>* columns, const T* rows, int64_t stride, int count, int width) {
+  constexpr int L = lanes<T>;
+  for (int first = 0; first < width; first += L) {
+    const int some = width - first < L ? width - first : L;
+    Vec<T> block[L];
+    if (count == L && some == L) {
+#pragma GCC unroll 16
+      for (int r = 0; r < L; ++r) block[r] = load(rows + r * stride + first);
+    } else if (count == L) {
+#pragma GCC unroll 16
+      for (int r = 0; r < L; ++r) block[r] = load_partial(rows + r * stride + first, some);
+    } else {
+      for (int r = 0; r < L; ++r) block[r] = r < count ? load_partial(rows + r * stride + first, some) : Vec<T>{};
+    }
+    transpose<T>(block);
+    for (int c = 0; c < some; ++c) columns[first + c] = block[c];
+  }
+}
+
+template <class T>
+SOFTSTEP_INLINE void store_columns(T* rows, int64_t stride, const Vec<T>* columns, int count, int width) {
+  constexpr int L = lanes<T>;
+  for (int first = 0; first < width; first += L) {
+    const int some = width - first < L ? width - first : L;
+    Vec<T> block[L];
+#pragma GCC unroll 16
+    for (int c = 0; c < L; ++c) block[c] = c < some ? columns[first + c] : Vec<T>{};
+    transpose<T>(block);
+    if (count == L && some == L) {
+#pragma GCC unroll 16
+      for (int r = 0; r < L; ++r) store(rows + r * stride + first, block[r]);
+    } else if (count == L) {
+#pragma GCC unroll 16
+      for (int r = 0; r < L; ++r) store_partial(rows + r * stride + first, block[r], some);
+    } else {
+      for (int r = 0; r < count; ++r) store_partial(rows + r * stride + first, block[r], some);
+    }
+  }
+}
+
+// Per lane, what a block of rows amounts to.
+template <class T>
+struct LaneSums {
+  Vec<T> max, others;
+  // 1 + others, NaN where the maximum is infinite
+  SOFTSTEP_INLINE Vec<T> total() const { return (max - max) + T(1) + others; }
+  SOFTSTEP_INLINE Vec<T> log_total() const { return (max - max) + log1p<T>(others); }
+};
+
+// The sums of a block of rows; columns[c] becomes exp(x - max) where Keep asks for it.
+template <class T, bool Keep>
+SOFTSTEP_INLINE LaneSums<T> exp_columns(Vec<T>* columns, int width) {
+  Vec<T> max = columns[0];
+  for (int c = 1; c < width; ++c) max = larger<T>(max, columns[c]);
+  Vec<T> below{};
+  Vec<Int<T>> equal{};
+  for (int first = 0; first < width; first += 8) {
+    const int end = first + 8 < width ? first + 8 : width;
+    Vec<T> block{};
+    for (int c = first; c < end; ++c) {
+      const auto is_max = columns[c] == max;
+      const Vec<T> e = exp<T>(columns[c] - max);
+      block += select<T>(is_max, Vec<T>{}, e);
+      equal -= is_max;
+      if constexpr (Keep) columns[c] = e;
+    }
+    below += block;
+  }
+  // A row without a maximum is a row of NaN; `below` says so already.
+  return {max, below + __builtin_convertvector(equal - 1, Vec<T>)};
+}
+
+// Wide rows: the sums of one row.
+template <class T>
+struct RowSums {
+  T max, others;
+  T total() const { return (max - max) + T(1) + others; }
+  T log_total() const { return (max - max) + log1p<T>(broadcast<T>(others))[0]; }
+  T logsumexp() const { return max + log1p<T>(broadcast<T>(others))[0]; }
+};
+
+template <class T>
+SOFTSTEP_INLINE T row_max(const T* x, int64_t n) {
+  constexpr int L = lanes<T>;
+  const Vec<T> lowest = broadcast<T>(-std::numeric_limits<T>::infinity());
+  Vec<T> m0 = lowest, m1 = lowest, m2 = lowest, m3 = lowest;
+  int64_t i = 0;
+  for (; i + 4 * L <= n; i += 4 * L) {
+    m0 = larger<T>(load(x + i), m0);
+    m1 = larger<T>(load(x + i + L), m1);
+    m2 = larger<T>(load(x + i + 2 * L), m2);
+    m3 = larger<T>(load(x + i + 3 * L), m3);
+  }
+  for (; i < n; i += L) {
+    const int some = n - i < L ? static_cast<int>(n - i) : L;
+    m0 = larger<T>(select<T>(lane_numbers<T>() < static_cast<Int<T>>(some), load_partial(x + i, some), lowest), m0);
+  }
+  return max_lanes<T>(larger<T>(larger<T>(m0, m1), larger<T>(m2, m3)));
+}
+
+// Lanes added up in double precision.
+SOFTSTEP_INLINE double sum_in_double(Vec<double> v) { return sum_lanes<double>(v); }
+SOFTSTEP_INLINE double sum_in_double(Vec<float> v) {
+  typedef float Half __attribute__((vector_size(vector_bytes / 2)));
+  Half halves[2];
+  std::memcpy(halves, &v, sizeof v);
+  return sum_lanes<double>(__builtin_convertvector(halves[0], Vec<double>) + __builtin_convertvector(halves[1], Vec<double>));
+}
+
+// exp(x - max) of one row, written to `e` where Keep asks for it (e may be x), and the sums.
+template <class T, bool Keep>
+SOFTSTEP_INLINE RowSums<T> exp_row(T* e, const T* x, int64_t n) {
+  constexpr int L = lanes<T>;
+  constexpr int64_t block_size = 512;
+  const T max = row_max(x, n);
+  const Vec<T> m = broadcast<T>(max);
+  double below = 0;
+  int64_t equal = 0;
+  for (int64_t first = 0; first < n; first += block_size) {
+    const int64_t end = first + block_size < n ? first + block_size : n;
+    Vec<T> s0{}, s1{};
+    Vec<Int<T>> count{};
+    const auto one = [&](Vec<T> v, Vec<T>& sum) {
+      const auto is_max = v == m;
+      const Vec<T> y = exp<T>(v - m);
+      sum += select<T>(is_max, Vec<T>{}, y);
+      count -= is_max;
+      return y;
+    };
+    int64_t i = first;
+    for (; i + 2 * L <= end; i += 2 * L) {
+      const Vec<T> y0 = one(load(x + i), s0), y1 = one(load(x + i + L), s1);
+      if constexpr (Keep) {
+        store(e + i, y0);
+        store(e + i + L, y1);
+      }
+    }
+    for (; i < end; i += L) {
+      const int some = end - i < L ? static_cast<int>(end - i) : L;
+      // lanes beyond the row hold -inf: exp is 0, and they are not the maximum unless every logit is -inf
+      const auto inside = lane_numbers<T>() < static_cast<Int<T>>(some);
+      const Vec<T> v = select<T>(inside, load_partial(x + i, some), broadcast<T>(-std::numeric_limits<T>::infinity()));
+      const auto is_max = (v == m) & inside;
+      const Vec<T> y = exp<T>(v - m);
+      s0 += select<T>(is_max | ~inside, Vec<T>{}, y);
+      count -= is_max;
+      if constexpr (Keep) store_partial(e + i, y, some);
+    }
+    below += sum_in_double(s0 + s1);
+    Int<T> counts[L];
+    std::memcpy(counts, &count, sizeof counts);
+    for (Int<T> c : counts) equal += c;
+  }
+  return {max, static_cast<T>(below + static_cast<double>(equal - 1))};
+}
+
+}  // namespace softstep

@@ -1,0 +1,249 @@
+// Vec<T>: as many lanes of T as the registers of this build hold, on the compilers' vector extensions.
+//
+// Arithmetic, comparison and `mask ? a : b` are the compiler's own. What the extensions lack stands here: fma, masked
+// tails, transposition and sums across lanes. This and convert.hpp are the only files with intrinsics.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <cstring>
+#include <type_traits>
+#include <utility>
+
+#if defined(__x86_64__)
+#include <immintrin.h>
+#elif defined(__aarch64__)
+#include <arm_neon.h>
+#endif
+
+#define SOFTSTEP_INLINE inline __attribute__((always_inline))
+
+namespace softstep {
+
+using std::int64_t;
+
+#if defined(__AVX512F__)
+inline constexpr int vector_bytes = 64;
+#elif defined(__AVX2__)
+inline constexpr int vector_bytes = 32;
+#else
+inline constexpr int vector_bytes = 16;
+#endif
+
+template <class T>
+struct VecOf {
+  typedef T type __attribute__((vector_size(vector_bytes)));
+};
+template <class T>
+using Vec = typename VecOf<T>::type;
+
+template <class T>
+inline constexpr int lanes = vector_bytes / static_cast<int>(sizeof(T));
+
+// The signed integer as wide as T: what comparisons yield, and where the bits of T are handled.
+template <class T>
+using Int = std::conditional_t<sizeof(T) == 4, std::int32_t, std::int64_t>;
+
+template <class T>
+SOFTSTEP_INLINE Vec<T> broadcast(std::type_identity_t<T> value) {
+  return Vec<T>{} + value;
+}
+
+// Zero plus a value keeps NaN and infinities but turns -0.0 into 0.0, which no user of broadcast can tell apart.
+
+template <class T>
+SOFTSTEP_INLINE Vec<T> load(const T* p) {
+  Vec<T> v;
+  std::memcpy(&v, p, sizeof v);
+  return v;
+}
+
+template <class T>
+SOFTSTEP_INLINE void store(T* p, std::type_identity_t<Vec<T>> v) {
+  std::memcpy(p, &v, sizeof v);
+}
+
+template <class To, class From>
+SOFTSTEP_INLINE To bits(From v) {
+  static_assert(sizeof(To) == sizeof(From));
+  To r;
+  std::memcpy(&r, &v, sizeof r);
+  return r;
+}
+
+// 0, 1, 2, ... in the lanes.
+template <class T>
+SOFTSTEP_INLINE Vec<Int<T>> lane_numbers() {
+  return []<std::size_t... I>(std::index_sequence<I...>) {
+    return Vec<Int<T>>{static_cast<Int<T>>(I)...};
+  }(std::make_index_sequence<lanes<T>>{});
+}
+
+template <class T, class Mask>
+SOFTSTEP_INLINE Vec<T> select(Mask mask, std::type_identity_t<Vec<T>> yes, std::type_identity_t<Vec<T>> no) {
+  return mask ? yes : no;
+}
+
+// The larger of each lane; a NaN in `a` is passed over, one in `b` stays: callers look for NaN themselves.
+template <class T>
+SOFTSTEP_INLINE Vec<T> larger(std::type_identity_t<Vec<T>> a, std::type_identity_t<Vec<T>> b) {
+  return select<T>(a > b, a, b);
+}
+
+// a * b + c, rounded once where the processor can; elsewhere a multiplication and an addition (libm's fma is a slow call).
+template <class T>
+SOFTSTEP_INLINE Vec<T> fma(std::type_identity_t<Vec<T>> a, std::type_identity_t<Vec<T>> b, std::type_identity_t<Vec<T>> c) {
+#if defined(__AVX512F__)
+  if constexpr (sizeof(T) == 4) return (Vec<T>)_mm512_fmadd_ps((__m512)a, (__m512)b, (__m512)c);
+  else return (Vec<T>)_mm512_fmadd_pd((__m512d)a, (__m512d)b, (__m512d)c);
+#elif defined(__FMA__)
+  if constexpr (sizeof(T) == 4) return (Vec<T>)_mm256_fmadd_ps((__m256)a, (__m256)b, (__m256)c);
+  else return (Vec<T>)_mm256_fmadd_pd((__m256d)a, (__m256d)b, (__m256d)c);
+#elif defined(__aarch64__)
+  if constexpr (sizeof(T) == 4) return (Vec<T>)vfmaq_f32((float32x4_t)c, (float32x4_t)a, (float32x4_t)b);
+  else return (Vec<T>)vfmaq_f64((float64x2_t)c, (float64x2_t)a, (float64x2_t)b);
+#else
+  return a * b + c;
+#endif
+}
+
+// The first `count` lanes (0 to all) from memory, zero in the others; nothing beyond them is read.
+template <class T>
+SOFTSTEP_INLINE Vec<T> load_partial(const T* p, int count) {
+#if defined(__AVX512F__)
+  if constexpr (sizeof(T) == 4) return (Vec<T>)_mm512_maskz_loadu_ps(static_cast<__mmask16>((1u << count) - 1), p);
+  else return (Vec<T>)_mm512_maskz_loadu_pd(static_cast<__mmask8>((1u << count) - 1), p);
+#elif defined(__AVX2__)
+  const auto mask = bits<__m256i>(lane_numbers<T>() < static_cast<Int<T>>(count));
+  if constexpr (sizeof(T) == 4) return (Vec<T>)_mm256_maskload_ps(p, mask);
+  else return (Vec<T>)_mm256_maskload_pd(p, mask);
+#else
+  Vec<T> v{};
+  for (int i = 0; i < lanes<T>; ++i)
+    if (i < count) v[i] = p[i];
+  return v;
+#endif
+}
+
+// The first `count` lanes to memory; nothing beyond them is written.
+template <class T>
+SOFTSTEP_INLINE void store_partial(T* p, std::type_identity_t<Vec<T>> v, int count) {
+#if defined(__AVX512F__)
+  if constexpr (sizeof(T) == 4) _mm512_mask_storeu_ps(p, static_cast<__mmask16>((1u << count) - 1), (__m512)v);
+  else _mm512_mask_storeu_pd(p, static_cast<__mmask8>((1u << count) - 1), (__m512d)v);
+#elif defined(__AVX2__)
+  const auto mask = bits<__m256i>(lane_numbers<T>() < static_cast<Int<T>>(count));
+  if constexpr (sizeof(T) == 4) _mm256_maskstore_ps(p, mask, (__m256)v);
+  else _mm256_maskstore_pd(p, mask, (__m256d)v);
+#else
+  for (int i = 0; i < lanes<T>; ++i)
+    if (i < count) p[i] = v[i];
+#endif
+}
+
+// Past the caches: for results that are larger than they are. `p` must be aligned to a vector; finish with stream_fence().
+template <class T>
+SOFTSTEP_INLINE void store_streaming(T* p, std::type_identity_t<Vec<T>> v) {
+#if defined(__AVX512F__)
+  _mm512_stream_si512(reinterpret_cast<__m512i*>(p), bits<__m512i>(v));
+#elif defined(__AVX2__)
+  _mm256_stream_si256(reinterpret_cast<__m256i*>(p), bits<__m256i>(v));
+#elif defined(__x86_64__)
+  _mm_stream_si128(reinterpret_cast<__m128i*>(p), bits<__m128i>(v));
+#else
+  store(p, v);
+#endif
+}
+
+SOFTSTEP_INLINE void stream_fence() {
+#if defined(__x86_64__)
+  _mm_sfence();
+#endif
+}
+
+SOFTSTEP_INLINE void prefetch(const void* p) { __builtin_prefetch(p); }
+
+namespace detail {
+
+// One stage of a transposition: of two rows that lie `Step` apart, exchange the blocks of `Step` lanes off the diagonal.
+template <class T, int Step, bool High, std::size_t... I>
+SOFTSTEP_INLINE Vec<T> exchange(Vec<T> a, Vec<T> b, std::index_sequence<I...>) {
+  constexpr int n = lanes<T>;
+  if constexpr (High) return __builtin_shufflevector(a, b, ((I & Step) ? int(I) + n : int(I) + Step)...);
+  else return __builtin_shufflevector(a, b, ((I & Step) ? int(I) - Step + n : int(I))...);
+}
+
+template <class T, int Step, bool High>
+SOFTSTEP_INLINE Vec<T> exchange(Vec<T> a, Vec<T> b) {
+  return exchange<T, Step, High>(a, b, std::make_index_sequence<lanes<T>>{});
+}
+
+template <class T, int Step>
+SOFTSTEP_INLINE void transpose_stage(Vec<T>* m) {
+#pragma GCC unroll 16
+  for (int i = 0; i < lanes<T>; ++i) {
+    if (i & Step) continue;
+    const Vec<T> low = exchange<T, Step, false>(m[i], m[i + Step]);
+    const Vec<T> high = exchange<T, Step, true>(m[i], m[i + Step]);
+    m[i] = low;
+    m[i + Step] = high;
+  }
+}
+
+template <class T, int Step>
+SOFTSTEP_INLINE void sum_stage(Vec<T>* m) {
+#pragma GCC unroll 16
+  for (int i = 0; i < Step; ++i)
+    m[i] = exchange<T, Step, false>(m[i], m[i + Step]) + exchange<T, Step, true>(m[i], m[i + Step]);
+}
+
+}  // namespace detail
+
+// The square matrix in m[0 .. lanes - 1], rows to columns, in registers.
+template <class T>
+SOFTSTEP_INLINE void transpose(Vec<T>* m) {
+  if constexpr (lanes<T> > 8) detail::transpose_stage<T, 8>(m);
+  if constexpr (lanes<T> > 4) detail::transpose_stage<T, 4>(m);
+  if constexpr (lanes<T> > 2) detail::transpose_stage<T, 2>(m);
+  detail::transpose_stage<T, 1>(m);
+}
+
+// Lane i of the result is the sum of the lanes of m[i]: `lanes` horizontal sums for the price of about two each.
+template <class T>
+SOFTSTEP_INLINE Vec<T> row_sums(Vec<T>* m) {
+  if constexpr (lanes<T> > 8) detail::sum_stage<T, 8>(m);
+  if constexpr (lanes<T> > 4) detail::sum_stage<T, 4>(m);
+  if constexpr (lanes<T> > 2) detail::sum_stage<T, 2>(m);
+  detail::sum_stage<T, 1>(m);
+  return m[0];
+}
+
+// Sum and maximum over the lanes of one vector, as a fixed tree.
+template <class T>
+SOFTSTEP_INLINE T sum_lanes(std::type_identity_t<Vec<T>> v) {
+  T part[lanes<T>];
+  store(part, v);
+  for (int width = lanes<T> / 2; width > 0; width /= 2)
+    for (int i = 0; i < width; ++i) part[i] += part[i + width];
+  return part[0];
+}
+
+template <class T>
+SOFTSTEP_INLINE T max_lanes(std::type_identity_t<Vec<T>> v) {
+  T part[lanes<T>];
+  store(part, v);
+  for (int width = lanes<T> / 2; width > 0; width /= 2)
+    for (int i = 0; i < width; ++i) part[i] = part[i + width] > part[i] ? part[i + width] : part[i];
+  return part[0];
+}
+
+// Is any lane of a comparison's result set?
+template <class Mask>
+SOFTSTEP_INLINE bool any(Mask mask) {
+  std::int64_t words[sizeof(Mask) / 8], together = 0;
+  std::memcpy(words, &mask, sizeof mask);
+  for (auto word : words) together |= word;
+  return together != 0;
+}
+
+}  // namespace softstep

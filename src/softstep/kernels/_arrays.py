@@ -1,0 +1,61 @@
+"""Normalising what callers pass: the arrays that the native functions take are made here, and nowhere else."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+Array = NDArray[Any]
+
+_FLOATS = {np.dtype(np.float32), np.dtype(np.float64)}
+
+
+def as_array(name: str, value: ArrayLike) -> Array:
+    """Any array-like, `__array__` or DLPack object on the CPU as an ndarray, not copied if it can be avoided."""
+    if type(value) is np.ndarray:
+        return value
+    if not hasattr(value, "__array__") and hasattr(value, "__dlpack__"):
+        return np.from_dlpack(value)  # type: ignore[arg-type]
+    try:
+        return np.asarray(value)
+    except (ValueError, RuntimeError) as error:  # ragged lists; tensors that require gradients or sit elsewhere
+        raise TypeError(f"{name} cannot be made an array: {error}; accepted: numbers in a regular shape") from error
+
+
+def as_float(name: str, value: ArrayLike, like: Array | None = None, like_name: str = "") -> Array:
+    """Return `value` as a float32 or float64 array: C-contiguous, aligned, native byte order; copied only if it is not.
+
+    Lists and integer arrays become float64, or the dtype of `like` where one is given, which floats must already have.
+    """
+    array = value if type(value) is np.ndarray else as_array(name, value)
+    dtype = array.dtype
+    if dtype not in _FLOATS:
+        if dtype.kind in "biu" or (dtype.kind == "f" and array.size == 0 and not isinstance(value, np.ndarray)):
+            array = array.astype(np.float64 if like is None else like.dtype)
+        elif dtype.newbyteorder("=") in _FLOATS:
+            array = array.astype(dtype.newbyteorder("="))
+        else:
+            raise TypeError(f"{name} has dtype {dtype}; accepted: float32, float64, integers")
+    if like is not None and array.dtype != like.dtype:
+        if isinstance(value, np.ndarray) or hasattr(value, "dtype"):
+            raise TypeError(f"{name} has dtype {array.dtype}; accepted: {like.dtype}, as {like_name}")
+        array = array.astype(like.dtype)
+    flags = array.flags
+    if not (flags.c_contiguous and flags.aligned):
+        array = np.array(array, order="C")
+    return array
+
+
+def as_targets(name: str, value: ArrayLike) -> NDArray[np.int64]:
+    """Class indices of any integer dtype as contiguous int64."""
+    array = as_array(name, value)
+    if array.dtype.kind not in "iu" and array.size:
+        raise TypeError(f"{name} has dtype {array.dtype}; accepted: an integer dtype")
+    if array.dtype.kind == "u" and array.dtype.itemsize == 8:
+        large = array > np.uint64(np.iinfo(np.int64).max)  # would turn negative below
+        if large.any():
+            row = int(np.argmax(large))
+            raise IndexError(f"{name}[{row}] is {array.flat[row]}, not one of the classes")
+    return np.require(array, np.int64, ["C", "A"])
