@@ -24,9 +24,12 @@ def as_array(value: object, name: str) -> Array:
 
 
 def as_floats(value: object, name: str, dtype: np.dtype[Any] | None = None) -> Array:
-    """``value`` in native float32 or float64 (in ``dtype`` if given); integers are converted."""
+    """``value`` in native float32 or float64 (in ``dtype`` if given).
+
+    Integers are converted, and so are lists, which have no dtype of their own.
+    """
     array = as_array(value, name)
-    if array.dtype.kind in "iu":
+    if array.dtype.kind in "iu" or (array.dtype == np.float64 and not hasattr(value, "dtype")):
         return array.astype(dtype or np.float64)
     native = array.dtype.newbyteorder("=")
     accepted = FLOATS if dtype is None else (dtype,)
