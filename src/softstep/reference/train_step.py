@@ -99,6 +99,23 @@ def _check_parameters(weight: object, bias: object) -> tuple[Array, Array | None
     return weight, check_writable(bias, "bias", weight.dtype, weight.shape[:1])
 
 
+def _check_buffers(
+    weight: Array, bias: Array | None, buffers: tuple[Any, Any] | None
+) -> tuple[Any, Any]:
+    """Return both buffers, fit to be written; nothing that is written may overlap."""
+    if buffers is None:
+        buffers = (None, None)
+    changed = [weight] if bias is None else [weight, bias]
+    for parameter, buffer in zip(tuple(changed), buffers, strict=False):
+        if buffer is not None:
+            name = "momentum_buffers"
+            changed.append(check_writable(buffer, name, parameter.dtype, parameter.shape))
+    for number, array in enumerate(changed):
+        if any(np.may_share_memory(array, other) for other in changed[:number]):
+            raise ValueError("weight, bias and momentum_buffers: overlap each other")
+    return buffers
+
+
 def _forward(x: Array, weight: Array, bias: Array | None) -> Array:
     wide = None if bias is None else bias.astype(np.float64)
     return np.asarray(linear(x, weight.astype(np.float64), wide))
@@ -130,7 +147,7 @@ def _train(
         raise ValueError(f"batch_size: expected at least 1, got {batch_size}")
     if settings["momentum"] and momentum_buffers is None:
         raise ValueError("momentum_buffers: expected (weight's, bias's), since momentum is not 0")
-    weight_buffer, bias_buffer = momentum_buffers or (None, None)
+    weight_buffer, bias_buffer = _check_buffers(weight, bias, momentum_buffers)
 
     total, correct, steps = 0.0, 0, 0
     for start in range(0, len(rows.order), batch_size):

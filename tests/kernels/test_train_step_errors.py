@@ -1,0 +1,189 @@
+"""What stops a run of minibatches, or keeps it from starting; on every level."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+from kernel_cases import DTYPES, same_bytes
+from training_cases import Problem, flat
+
+from softstep import kernels, reference
+
+pytestmark = pytest.mark.usefixtures("level")
+
+
+@pytest.mark.parametrize("kind", ["softmax", "linear"])
+@pytest.mark.parametrize("rows", [np.float32, np.float64])
+@pytest.mark.parametrize("poison", [np.nan, np.inf, -np.inf])
+def test_features_that_are_not_finite_stop_the_run(
+    kind: str, rows: Any, poison: float, threads: int, rng: np.random.Generator
+) -> None:
+    """FloatingPointError with step and first row; parameters are those of the last whole step."""
+    for columns, at_step in ((5, 0), (17, 2), (64, 3)):
+        problem = Problem(rng, kind, n=130, columns=columns, classes=3, rows=rows)
+        numbers = problem.order[32 * at_step : 32 * at_step + 32]
+        numbers = numbers[: 130 - 32 * at_step]
+        wanted = problem.start()
+        options = {"batch_size": 32, "lr": 0.01, "momentum": 0.5}
+        if at_step:
+            problem.train(kernels, wanted, problem.order[: 32 * at_step], **options)
+        for row in (numbers[3], numbers[17]):
+            problem.x[row, columns - 1] = poison
+        got = problem.start()
+        with pytest.raises(FloatingPointError) as caught:
+            problem.train(kernels, got, **options, threads=threads)
+        text = str(caught.value)
+        assert f"step {at_step}" in text, text
+        assert f"row {numbers[3]}" in text, text
+        assert same_bytes(tuple(flat(got)), tuple(flat(wanted)))
+        with pytest.raises(FloatingPointError) as plain:
+            problem.train(reference, problem.start(), **options)
+        assert f"step {at_step}, row {numbers[3]} " in str(plain.value)
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_parameters_that_explode_stop_the_run(dtype: Any, rng: np.random.Generator) -> None:
+    """Logits that overflow: the run ends with the parameters before that minibatch."""
+    problem = Problem(rng, "linear", classes=2, dtype=dtype, momentum=False)
+    state = problem.start()
+    # A squared loss with a large lr multiplies the error by about lr in every step: after the
+    # range is left, the message names the step, and that many steps alone give these parameters.
+    lr = 1e6 if dtype == np.float32 else 1e30
+    with pytest.raises(FloatingPointError, match=r"step \d+") as caught:
+        problem.train(kernels, state, batch_size=32, lr=lr)
+    step = int(str(caught.value).split("step ")[1].split()[0].strip(",.:;"))
+    assert step >= 1
+    again = problem.start()
+    run = problem.train(kernels, again, problem.order[: 32 * step], batch_size=32, lr=lr)
+    assert run.steps == step
+    assert same_bytes(tuple(flat(again)), tuple(flat(state)))
+
+
+def test_targets_that_are_not_finite_stop_the_run(rng: np.random.Generator) -> None:
+    for poison in (np.nan, np.inf):
+        problem = Problem(rng, "linear", classes=2)
+        row = problem.order[40]
+        problem.target[row, 1] = poison
+        wanted, got = problem.start(), problem.start()
+        problem.train(kernels, wanted, problem.order[:32], batch_size=32, lr=0.01)
+        with pytest.raises(FloatingPointError) as caught:
+            problem.train(kernels, got, batch_size=32, lr=0.01)
+        assert "step 1" in str(caught.value)
+        assert f"row {row}" in str(caught.value)
+        assert same_bytes(tuple(flat(got)), tuple(flat(wanted)))
+
+
+@pytest.mark.parametrize("label", [-1, 10, -100, 2**40])
+def test_bad_labels_are_found_before_anything_is_written(
+    label: int, rng: np.random.Generator
+) -> None:
+    problem = Problem(rng)
+    row = problem.order[120]
+    problem.target[row] = label
+    for module in (kernels, reference):
+        state = problem.start()
+        with pytest.raises(IndexError) as caught:
+            problem.train(module, state, batch_size=32, lr=0.1)
+        for part in ("target", str(row), str(label)):
+            assert part in str(caught.value)
+        assert same_bytes(tuple(flat(state)), tuple(flat(problem.start())))
+        with pytest.raises(IndexError, match=str(row)):
+            module.evaluate_softmax_regression(
+                problem.x, problem.target, problem.weight, problem.bias
+            )
+
+
+@pytest.mark.parametrize("number", [-1, 130, 2**40, -(2**62)])
+@pytest.mark.parametrize("kind", ["softmax", "linear"])
+def test_bad_order(kind: str, number: int, rng: np.random.Generator) -> None:
+    problem = Problem(rng, kind, classes=3)
+    problem.order[200] = number
+    for module in (kernels, reference):
+        state = problem.start()
+        with pytest.raises(IndexError, match="order") as caught:
+            problem.train(module, state, batch_size=32, lr=0.1)
+        assert str(number) in str(caught.value)
+        assert same_bytes(tuple(flat(state)), tuple(flat(problem.start())))
+
+
+@pytest.mark.parametrize(
+    ("name", "options"),
+    [
+        ("batch_size", {"batch_size": 0}),
+        ("batch_size", {"batch_size": -1}),
+        ("lr", {"lr": -0.1}),
+        ("lr", {"lr": float("nan")}),
+        ("momentum", {"momentum": -0.5}),
+        ("nesterov", {"nesterov": True}),
+        ("scale", {"scale": np.ones(3)}),
+        ("shift", {"shift": np.ones((17, 1))}),
+    ],
+)
+def test_bad_options(name: str, options: dict[str, Any], rng: np.random.Generator) -> None:
+    problem = Problem(rng)
+    for module in (kernels, reference):
+        state = problem.start()
+        with pytest.raises(ValueError, match=name):
+            problem.train(module, state, **({"batch_size": 32, "lr": 0.1} | options))
+        assert same_bytes(tuple(flat(state)), tuple(flat(problem.start())))
+
+
+def test_momentum_needs_buffers(rng: np.random.Generator) -> None:
+    problem = Problem(rng, momentum=False)
+    for module in (kernels, reference):
+        with pytest.raises(ValueError, match="momentum_buffers"):
+            problem.train(module, problem.start(), batch_size=32, lr=0.1, momentum=0.9)
+
+
+def bad_parameters() -> dict[str, Any]:
+    """Parameters of (10, 17) that cannot be updated in place."""
+    good = np.zeros((10, 17), np.float32)
+    frozen = good.copy()
+    frozen.flags.writeable = False
+    return {
+        "list": good.tolist(),
+        "shape": np.zeros((10, 16), np.float32),
+        "no classes": np.zeros((0, 17), np.float32),
+        "integers": np.zeros((10, 17), int),
+        "half": np.zeros((10, 17), np.float16),
+        "big-endian": good.astype(">f4"),
+        "fortran": np.asfortranarray(good),
+        "strided": np.zeros((10, 34), np.float32)[:, ::2],
+        "frozen": frozen,
+    }
+
+
+@pytest.mark.parametrize("case", bad_parameters())
+@pytest.mark.parametrize("kind", ["softmax", "linear"])
+def test_bad_parameters(kind: str, case: str, rng: np.random.Generator) -> None:
+    problem = Problem(rng, kind)
+    bad = bad_parameters()[case]
+    _, bias, _ = problem.start()
+    with pytest.raises((TypeError, ValueError), match=r"weight|x has|x:|bias"):
+        problem.train(kernels, (bad, bias, None), batch_size=32, lr=0.1)
+    assert same_bytes(bias, problem.bias)
+    if isinstance(bad, np.ndarray):
+        assert not bad.any()
+    weight, bias, _ = problem.start()
+    if case not in ("shape", "no classes"):
+        state = (weight, bias, (bad, np.zeros(10, np.float32)))
+        with pytest.raises((TypeError, ValueError), match="momentum_buffers"):
+            problem.train(kernels, state, batch_size=32, lr=0.1, momentum=0.5)
+        assert same_bytes((weight, bias), (problem.weight, problem.bias))
+
+
+def test_parameters_that_overlap(rng: np.random.Generator) -> None:
+    problem = Problem(rng)
+    memory = np.zeros(400, np.float32)
+    weight = memory[:170].reshape(10, 17)
+    for bias in (memory[160:170], memory[:10]):
+        with pytest.raises(ValueError, match=r"weight|bias"):
+            problem.train(kernels, (weight, bias, None), batch_size=32, lr=0.1)
+    buffers = (weight, np.zeros(10, np.float32))
+    with pytest.raises(ValueError, match="momentum_buffers"):
+        problem.train(
+            kernels, (weight, memory[200:210], buffers), batch_size=32, lr=0.1, momentum=0.5
+        )
+    assert not memory.any()
