@@ -1,0 +1,164 @@
+"""Agreement with PyTorch on 2,000 random configurations (RELIABILITY.md, line 6).
+
+PyTorch computes in float64 and is the oracle; the tolerances are the bounds of the kernels' dtype.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+from kernel_cases import DTYPES, Exact, assert_close, eps, linear_bound, sum_bound, tiny
+
+from softstep import kernels
+
+torch = pytest.importorskip("torch", exc_type=ImportError)
+
+pytestmark = pytest.mark.usefixtures("level")
+
+REDUCTIONS = ("mean", "sum", "none")
+
+
+def tensor(array: Any, *, grad: bool = False) -> Any:
+    return torch.tensor(np.asarray(array, np.float64), requires_grad=grad)
+
+
+def some(rng: np.random.Generator, *choices: Any) -> Any:
+    return choices[rng.integers(len(choices))]
+
+
+def random_size(rng: np.random.Generator, largest: int) -> int:
+    return int(np.exp(rng.uniform(0, np.log(largest + 0.99))))
+
+
+def check_softmax(rng: np.random.Generator, dtype: Any) -> None:
+    shape = tuple(random_size(rng, 40) for _ in range(rng.integers(1, 4)))
+    axis = int(rng.integers(-len(shape), len(shape)))
+    x = (rng.normal(0, 1, shape) * rng.choice([0.1, 1, 10, 30])).astype(dtype)
+    exact = Exact(np.moveaxis(x, axis, -1))
+    bound = np.moveaxis(exact.softmax_bound(dtype), -1, axis)
+    wanted = torch.softmax(tensor(x), axis).numpy()
+    assert_close(kernels.softmax(x, axis), wanted, bound + 40 * eps(float), "softmax")
+    wanted = torch.log_softmax(tensor(x), axis).numpy()
+    relative = np.moveaxis(exact.relative_loss_bound(dtype)[..., None], -1, axis)
+    # PyTorch's own log_softmax is off by eps of the maximum in float64.
+    own = 40 * eps(float) * (1 + np.abs(x).max())
+    assert_close(
+        kernels.log_softmax(x, axis), wanted, relative * np.abs(wanted) + own + tiny(dtype), "log"
+    )
+
+
+def check_cross_entropy(rng: np.random.Generator, dtype: Any) -> None:
+    n, classes = random_size(rng, 200), random_size(rng, 300)
+    x = (rng.normal(0, 1, (n, classes)) * rng.choice([0.1, 1, 10])).astype(dtype)
+    labels = rng.integers(0, classes, n)
+    ignored = int(some(rng, -100, -1, 0, classes - 1, classes + 3))
+    labels[rng.random(n) < some(rng, 0, 0.2, 1)] = ignored
+    reduction = some(rng, *REDUCTIONS)
+    wide = tensor(x, grad=True)
+    loss = torch.nn.functional.cross_entropy(
+        wide, torch.tensor(labels), ignore_index=ignored, reduction=reduction
+    )
+    loss.sum().backward()
+    got, gradient = kernels.cross_entropy_with_grad(
+        x, labels, ignore_index=ignored, reduction=reduction
+    )
+    keep = labels != ignored
+    safe = np.where(keep, labels, 0)
+    exact = Exact(x)
+    rows = np.where(keep, exact.relative_loss_bound(dtype) * exact.losses(safe) + tiny(dtype), 0)
+    own = 40 * eps(float) * (1 + np.abs(x).max())  # PyTorch's, as above
+    divisor = max(int(keep.sum()), 1) if reduction == "mean" else 1
+    bound: Any = rows + own
+    if reduction != "none":
+        bound = (bound.sum() + sum_bound(n, dtype) * exact.losses(safe)[keep].sum()) / divisor
+    what = f"{reduction}, {(n, classes)}, ignore {ignored}"
+    assert_close(got, loss.detach().numpy(), bound, f"loss, {what}")
+    bound = exact.gradient_bound(safe, dtype) + eps(dtype) * np.abs(exact.gradients(safe)) + own
+    wanted = np.nan_to_num(wide.grad.numpy())  # the gradient of a mean of nothing is 0 here
+    assert_close(gradient, wanted, bound / divisor + tiny(dtype), f"gradient, {what}")
+
+
+def check_linear(rng: np.random.Generator, dtype: Any) -> None:
+    n, k, c = random_size(rng, 150), random_size(rng, 300), random_size(rng, 40)
+    x, weight = rng.normal(0, 3, (n, k)).astype(dtype), rng.normal(0, 1, (c, k)).astype(dtype)
+    bias = some(rng, None, rng.normal(0, 1, c).astype(dtype))
+    dlogits = rng.normal(0, 1, (n, c)).astype(dtype)
+    wide = [None if array is None else tensor(array, grad=True) for array in (x, weight, bias)]
+    logits = torch.nn.functional.linear(*wide)
+    logits.backward(tensor(dlogits))
+    what = f"n={n}, k={k}, c={c}"
+    bound = linear_bound(x, weight, bias, dtype)
+    assert_close(kernels.linear(x, weight, bias), logits.detach().numpy(), bound * 2, what)
+    dx, dweight, dbias = kernels.linear_backward(x, weight, dlogits)
+    # Both sides sum in some order, hence twice the bound.
+    bound = 2 * linear_bound(dlogits, weight.T, None, dtype)
+    assert_close(dx, wide[0].grad.numpy(), bound, f"dx, {what}")
+    bound = 2 * linear_bound(dlogits.T, x.T, None, dtype)
+    assert_close(dweight, wide[1].grad.numpy(), bound, f"dweight, {what}")
+    if bias is not None:
+        bound = 2 * linear_bound(dlogits.T, np.ones((1, n)), None, dtype)[:, 0]
+        assert_close(dbias, wide[2].grad.numpy(), bound, f"dbias, {what}")
+
+
+def check_mse(rng: np.random.Generator, dtype: Any) -> None:
+    shape = tuple(random_size(rng, 60) for _ in range(rng.integers(1, 4)))
+    prediction, target = rng.normal(0, 5, (2, *shape)).astype(dtype)
+    reduction = some(rng, *REDUCTIONS)
+    wide = tensor(prediction, grad=True)
+    loss = torch.nn.functional.mse_loss(wide, tensor(target), reduction=reduction)
+    loss.sum().backward()
+    got, gradient = kernels.mse_loss_with_grad(prediction, target, reduction=reduction)
+    # Three roundings of a square and the summation.
+    relative = 2 * eps(dtype) + sum_bound(prediction.size, dtype)
+    assert_close(got, loss.detach().numpy(), relative * np.abs(loss.detach().numpy()), "loss")
+    wanted = wide.grad.numpy()
+    assert_close(gradient, wanted, 2 * eps(dtype) * np.abs(wanted) + tiny(dtype), "gradient")
+
+
+def check_sgd(rng: np.random.Generator, dtype: Any) -> None:
+    size = random_size(rng, 300)
+    options = {
+        "lr": float(rng.uniform(0, 0.5)),
+        "momentum": float(some(rng, 0, 0.5, 0.9)),
+        "weight_decay": float(some(rng, 0, 0.01, 0.5)),
+        "maximize": bool(some(rng, True, False)),
+    }
+    if options["momentum"] and some(rng, True, False):
+        options["nesterov"] = True
+    else:
+        options["dampening"] = float(some(rng, 0, 0.3))
+    param, buffer = rng.normal(0, 2, (2, size)).astype(dtype)
+    wide = tensor(param, grad=True)
+    optimizer = torch.optim.SGD([wide], **options)
+    bound, buffer_bound = np.zeros(size), np.zeros(size)
+    largest = np.abs(param).astype(float)
+    for step in range(5):
+        gradient = rng.normal(0, 3, size).astype(dtype)
+        wide.grad = tensor(gradient)
+        optimizer.step()
+        kernels.sgd_step(param, gradient, buffer, **options, first_step=step == 0)
+        wanted = wide.detach().numpy()
+        # As in test_optimizers.py: roundings of what is added, and what was wrong before.
+        largest = np.maximum(largest, np.abs(wanted))
+        size_now = np.abs(gradient) + options["weight_decay"] * largest
+        if options["momentum"]:
+            size_now = size_now / (1 - options["momentum"]) + 30
+        decay = options["weight_decay"]
+        buffer_bound = options["momentum"] * buffer_bound + decay * bound
+        buffer_bound = buffer_bound + 3 * eps(dtype) * size_now
+        carried = (1 + options["momentum"]) * buffer_bound
+        bound = bound + options["lr"] * (carried + 3 * eps(dtype) * size_now)
+        bound = bound + 2 * eps(dtype) * largest + tiny(dtype)
+        assert_close(param, wanted, bound, f"step {step}, {options}")
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize(
+    "check", [check_softmax, check_cross_entropy, check_linear, check_mse, check_sgd]
+)
+def test_random_configurations(check: Any, dtype: Any, rng: np.random.Generator) -> None:
+    """200 of each kind and dtype: 2,000 on every level."""
+    for _ in range(200):
+        check(rng, dtype)
