@@ -187,7 +187,7 @@ class ArrayDataset:
         Returns
         -------
         tuple or None
-            ``x`` (n, K) uint8, float32 or float64 with contiguous rows, ``y`` the targets, scale and
+            ``x`` (n, K) uint8, float32 or float64 with contiguous rows, ``y`` the targets, scale,
             shift; None if there are not two arrays, or the features have another type, byte order
             or layout: such data are trained on batch by batch.
         """

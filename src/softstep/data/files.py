@@ -37,7 +37,8 @@ def find_files(
     """Find the files of a data set, all from the first place that has them all.
 
     The places are ``root``, ``$SOFTSTEP_DATA`` and the user's cache; in each ``folder`` inside of
-    it, then the place itself. A file may be plain or, with ``.gz`` after its name, compressed; plain ones win.
+    it, then the place itself. A file may be plain or, with ``.gz`` after its name, compressed; the
+    plain one wins.
 
     Raises
     ------
@@ -63,8 +64,8 @@ def find_files(
     target = places[-1][1] / folder if places else Path(folder)
     raise FileNotFoundError(
         f"{title} files not found. Put {', '.join(names)} (each plain or with .gz) into one "
-        f"folder, for example {target}, or name their folder with root= or SOFTSTEP_DATA. Looked in:\n"
-        + "\n".join(looked)
+        f"folder, for example {target}, or name their folder with root= or SOFTSTEP_DATA. "
+        "Looked in:\n" + "\n".join(looked)
     )
 
 

@@ -167,7 +167,7 @@ def _read_plain(
         return np.memmap(path, dtype=dtype, mode="r", offset=start, shape=shape)
     array = np.empty(shape, dtype=dtype)
     # Flat bytes: readinto takes any size at once. Fewer come only if the file shrinks under us.
-    found = file.readinto(memoryview(array.reshape(-1).view(np.uint8))) if declared else 0
+    found = file.readinto(array.reshape(-1).view(np.uint8).data) if declared else 0
     _check_size(path, declared, found, shape)
     return _native(array)
 

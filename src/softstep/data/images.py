@@ -20,7 +20,7 @@ _MAX_BYTES = 1 << 30  # the largest relatives of MNIST have 640 MB
 
 
 class ImageDataModule(DataModule):
-    """Labelled images of one size: batches (B, 1, height, width) float32 in [0, 1], int64 labels."""
+    """Labelled images of one size: float32 (B, 1, height, width) in [0, 1] and int64 labels."""
 
     labels: ClassVar[tuple[str, ...]]
     image_shape: ClassVar[tuple[int, int]]

@@ -105,7 +105,9 @@ class DataModule:
         return self.dataset(False) if self.has_val else None
 
     def arrays(self, train: bool) -> Arrays | None:
-        """Return raw rows for the fused path: (x, y, scale, shift), features being ``x * scale + shift``.
+        """Return raw rows for the fused path: (x, y, scale, shift).
+
+        The features are ``x * scale + shift``, without either where it is None.
 
         Parameters
         ----------
@@ -116,9 +118,9 @@ class DataModule:
         -------
         tuple or None
             ``x`` (n, K) uint8, float32 or float64, ``y`` (n,) or (n, C), scale and shift None,
-            scalar or (K,). None when the loaders are the only way to the data: the data set is no plain
-            `ArrayDataset`, or a subclass or the object has a loader of its own, which then decides
-            what is trained on.
+            scalar or (K,). None when the loaders are the only way to the data: the data set is no
+            plain `ArrayDataset`, or a subclass or the object has a loader of its own, which then
+            decides what is trained on.
         """
         if self._loaders_replaced():
             return None
