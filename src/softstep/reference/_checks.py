@@ -96,11 +96,12 @@ def check_writable(
     dtype: np.dtype[Any],
     shape: tuple[int, ...],
     *,
-    inputs: tuple[Array | None, ...] = (),
+    in_place: object = None,
+    apart: tuple[object, ...] = (),
 ) -> Array:
-    """Return an array to write into: this dtype and shape, C order, aligned, no partial overlap.
+    """Return an array to write into: this dtype and shape, C order, aligned, writable.
 
-    It may be one of ``inputs`` itself (in place) but must not overlap one in another way.
+    It may be ``in_place`` itself but not overlap it otherwise, nor overlap those in ``apart``.
     """
     if not isinstance(array, np.ndarray):
         raise TypeError(f"{name}: expected a NumPy array, got {type(array).__name__}")
@@ -109,13 +110,19 @@ def check_writable(
     check_shape(array, name, shape)
     if not (array.flags.c_contiguous and array.flags.aligned and array.flags.writeable):
         raise ValueError(f"{name}: expected a writable, aligned array in C order")
-    for other in inputs:
-        if other is None or not np.may_share_memory(array, other):
-            continue
-        same_place = array.ctypes.data == other.ctypes.data and array.strides == other.strides
-        if not (same_place and array.shape == other.shape and array.dtype == other.dtype):
-            raise ValueError(f"{name}: overlaps another argument without being that array")
+    if not _is_the_same(array, in_place):
+        apart = (in_place, *apart)
+    if any(isinstance(o, np.ndarray) and np.may_share_memory(array, o) for o in apart):
+        raise ValueError(f"{name}: overlaps another argument")
     return array
+
+
+def _is_the_same(array: Array, other: object) -> bool:
+    """Whether ``other`` is the same array or another view of exactly the same numbers."""
+    return isinstance(other, np.ndarray) and (
+        (array.ctypes.data, array.shape, array.strides, array.dtype)
+        == (other.ctypes.data, other.shape, other.strides, other.dtype)
+    )
 
 
 def rounded(result: Any, dtype: np.dtype[Any]) -> Any:
@@ -124,12 +131,17 @@ def rounded(result: Any, dtype: np.dtype[Any]) -> Any:
         return result.astype(dtype)
 
 
-def finish(wide: Array, dtype: np.dtype[Any], out: object, given: object) -> Any:
+def finish(
+    wide: Array,
+    dtype: np.dtype[Any],
+    out: object,
+    in_place: object,
+    apart: tuple[object, ...] = (),
+) -> Any:
     """Round to ``dtype``; return an array, a NumPy scalar (no axes left) or the filled ``out``."""
     result = rounded(wide, dtype)
     if out is None:
         return result[()] if result.ndim == 0 else result
-    inputs = (given,) if isinstance(given, np.ndarray) else ()
-    array = check_writable(out, "out", result.dtype, result.shape, inputs=inputs)
+    array = check_writable(out, "out", dtype, result.shape, in_place=in_place, apart=apart)
     array[...] = result
     return array

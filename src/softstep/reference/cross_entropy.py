@@ -59,7 +59,7 @@ def cross_entropy_with_grad(
         count = counted.sum()
         loss = losses.sum() / count if count else np.float64(np.nan)
         gradients = gradients / max(count, 1)
-    return rounded(loss, array.dtype), finish(gradients, array.dtype, out, logits)
+    return rounded(loss, array.dtype), finish(gradients, array.dtype, out, logits, (target,))
 
 
 def cross_entropy(
@@ -81,4 +81,6 @@ def cross_entropy(
     loss, _ = cross_entropy_with_grad(
         logits, target, reduction=reduction, ignore_index=ignore_index
     )
-    return loss if out is None else finish(np.asarray(loss), loss.dtype, out, logits)
+    return (
+        loss if out is None else finish(np.asarray(loss), loss.dtype, out, None, (logits, target))
+    )

@@ -41,7 +41,7 @@ def linear(
         logits = features.astype(np.float64) @ weights.astype(np.float64).T
     if bias is not None:
         logits += check_shape(as_floats(bias, "bias", weights.dtype), "bias", weights.shape[:1])
-    return finish(logits, weights.dtype, out, None)
+    return finish(logits, weights.dtype, out, None, (x, weight, bias))
 
 
 def linear_backward(

@@ -41,7 +41,7 @@ def mse_loss_with_grad(
     elif reduction == "mean":
         loss = total / losses.size if losses.size else np.float64(np.nan)
         gradient = gradient / max(losses.size, 1)
-    return rounded(loss, array.dtype), finish(gradient, array.dtype, out, prediction)
+    return rounded(loss, array.dtype), finish(gradient, array.dtype, out, prediction, (target,))
 
 
 def mse_loss(

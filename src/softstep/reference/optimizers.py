@@ -50,6 +50,8 @@ def sgd_step(
     if not isinstance(param, np.ndarray) or param.dtype not in FLOATS:
         raise TypeError("param: expected a NumPy array of float32 or float64")
     check_writable(param, "param", param.dtype, param.shape)
+    if isinstance(grad, np.ndarray) and np.may_share_memory(param, grad):
+        raise ValueError("grad: overlaps param")
     gradient = check_shape(as_floats(grad, "grad", param.dtype), "grad", param.shape)
     step = gradient.astype(np.float64)
     if maximize:
@@ -59,9 +61,9 @@ def sgd_step(
     if momentum:
         if momentum_buffer is None:
             raise ValueError("momentum_buffer: expected an array, since momentum is not 0")
-        buffer = check_writable(momentum_buffer, "momentum_buffer", param.dtype, param.shape)
-        if np.may_share_memory(buffer, param):
-            raise ValueError("momentum_buffer: overlaps param")
+        buffer = check_writable(
+            momentum_buffer, "momentum_buffer", param.dtype, param.shape, apart=(param, grad)
+        )
         if first_step:
             velocity = step
         else:

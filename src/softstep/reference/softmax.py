@@ -81,4 +81,4 @@ def logsumexp(
     result = np.where(np.isinf(maximum), maximum, maximum + np.log1p(rest))
     if not keepdims:
         result = np.squeeze(result, axis)
-    return finish(result, array.dtype, out, logits)
+    return finish(result, array.dtype, out, None, (logits,))
