@@ -34,6 +34,7 @@ def pytest_configure(config: pytest.Config) -> None:
         seed = int(os.environ.get("SOFTSTEP_TEST_SEED") or int.from_bytes(os.urandom(4), "little"))
     config.stash[_seed_key] = seed
     config.stash[_unknown_skips_key] = []
+    config.addinivalue_line("markers", "thread_counts(*counts): values of `threads` in this test")
     hypothesis.settings.register_profile(
         "softstep", deadline=None, database=None, print_blob=True, max_examples=50
     )

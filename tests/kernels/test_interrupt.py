@@ -1,0 +1,140 @@
+"""Ctrl-C in a long call: KeyboardInterrupt within half a second (RELIABILITY.md, line 17)."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import textwrap
+import time
+from typing import Any
+
+import numpy as np
+import pytest
+
+from softstep import kernels
+
+pytestmark = pytest.mark.skipif(os.name != "posix", reason="needs Linux or macOS: SIGINT")
+
+PREAMBLE = """
+import json, sys, time
+import numpy as np
+from softstep import _native, kernels
+with _native.use(sys.argv[1]):
+    rng = np.random.default_rng(1)
+"""
+
+
+def long_training(threads: int, steps: int) -> str:
+    """A script that trains until it is interrupted, and tells when it noticed."""
+    return PREAMBLE + textwrap.indent(
+        textwrap.dedent(
+            f"""
+            x = rng.normal(size=(1000, 200)).astype(np.float32)
+            target = rng.integers(0, 10, 1000)
+            order = np.tile(rng.permutation(1000), {steps // 10})
+            weight, bias = np.zeros((10, 200), np.float32), np.zeros(10, np.float32)
+            buffers = np.zeros_like(weight), np.zeros_like(bias)
+            print("ready", flush=True)
+            try:
+                kernels.train_softmax_regression(
+                    x, target, order, weight, bias, batch_size=100, lr=0.01, momentum=0.9,
+                    momentum_buffers=buffers, first_step=True, threads={threads},
+                )
+                caught = None
+            except KeyboardInterrupt:
+                caught = time.time()
+            arrays = [array.ravel().tolist() for array in (weight, bias, *buffers)]
+            print(json.dumps({{"caught": caught, "arrays": arrays}}), flush=True)
+            """
+        ),
+        "    ",
+    )
+
+
+def long_kernel(threads: int, what: str) -> str:
+    """A script with one call of one kernel that takes several seconds."""
+    body = {
+        # One huge matrix product: 2 * 20000 * 3000 * 4000 operations, five seconds and more.
+        "linear": """
+            x, weight = np.ones((20_000, 3_000), np.float64), np.ones((4_000, 3_000), np.float64)
+            call = lambda: kernels.linear(x, weight, threads=THREADS)
+        """,
+        "linear_backward": """
+            x, weight = np.ones((10_000, 3_000), np.float64), np.ones((4_000, 3_000), np.float64)
+            dlogits = np.ones((10_000, 4_000))
+            call = lambda: kernels.linear_backward(x, weight, dlogits, threads=THREADS)
+        """,
+        # A thousand rows, each read three thousand times.
+        "evaluate": """
+            x, target = np.ones((1_000, 4_000), np.uint8), np.zeros(1_000, np.int64)
+            order, weight = np.tile(np.arange(1_000), 3_000), np.ones((10, 4_000), np.float32)
+            call = lambda: kernels.evaluate_softmax_regression(
+                x, target, weight, None, order=order, threads=THREADS)
+        """,
+    }[what].replace("THREADS", str(threads))
+    tail = """
+        print("ready", flush=True)
+        try:
+            call()
+            caught = None
+        except KeyboardInterrupt:
+            caught = time.time()
+        print(json.dumps({"caught": caught}), flush=True)
+    """
+    return PREAMBLE + textwrap.indent(textwrap.dedent(body) + textwrap.dedent(tail), "    ")
+
+
+def interrupted(script: str, level: str, after: float) -> tuple[dict[str, Any], float]:
+    """Run a script, interrupt it so many seconds after it is ready; its report and the delay."""
+    environment = {**os.environ, "PYTHONUNBUFFERED": "1"}
+    process = subprocess.Popen(
+        [sys.executable, "-c", script, level], stdout=subprocess.PIPE, text=True, env=environment
+    )
+    try:
+        assert process.stdout is not None
+        assert process.stdout.readline().strip() == "ready"
+        time.sleep(after)
+        assert process.poll() is None, "the call ended by itself: too short for this machine"
+        sent = time.time()
+        process.send_signal(signal.SIGINT)
+        text, _ = process.communicate(timeout=60)
+    finally:
+        process.kill()
+        process.wait()
+    report = json.loads(text)
+    assert report["caught"] is not None, "the call ended without KeyboardInterrupt"
+    return report, report["caught"] - sent
+
+
+@pytest.mark.thread_counts(1, 2)
+@pytest.mark.parametrize("what", ["linear", "linear_backward", "evaluate"])
+def test_kernel(what: str, threads: int, level: str) -> None:
+    _, delay = interrupted(long_kernel(threads, what), level, 0.3)
+    assert delay < 0.5
+
+
+@pytest.mark.thread_counts(1, 2)
+def test_training(threads: int, level: str) -> None:
+    """Parameters are those of a whole step: momentum counts the steps, and they are repeated."""
+    report, delay = interrupted(long_training(threads, 3_000_000), level, 0.3)
+    assert delay < 0.5
+    rng = np.random.default_rng(1)
+    x = rng.normal(size=(1000, 200)).astype(np.float32)
+    target = rng.integers(0, 10, 1000)
+    order = np.tile(rng.permutation(1000), 2)
+    wanted = [np.array(values, np.float32) for values in report["arrays"]]
+    arrays = [np.zeros((10, 200), np.float32), np.zeros(10, np.float32)]
+    arrays += [np.zeros_like(array) for array in arrays]
+    for step in range(200_000):
+        if all((a.ravel() == b).all() for a, b in zip(arrays, wanted, strict=True)):
+            assert step > 0
+            return
+        begin = step * 100 % 1000
+        kernels.train_softmax_regression(
+            x, target, order[begin : begin + 100], arrays[0], arrays[1], batch_size=100, lr=0.01,
+            momentum=0.9, momentum_buffers=(arrays[2], arrays[3]), first_step=step == 0,
+        )  # fmt: skip
+    pytest.fail("these parameters are not those of a whole number of steps")

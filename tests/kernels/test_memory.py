@@ -1,0 +1,244 @@
+"""No access outside the arrays (RELIABILITY.md, line 7), on every level.
+
+Arrays end at an inaccessible page or start right after one, so that a byte too many is a
+segmentation fault, and bytes around them are canaries. All lengths mod 16, and all offsets from
+the page that the dtype's alignment allows.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import gc
+import mmap
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from kernel_cases import DTYPES, Array, random_labels, random_logits, same_bytes
+
+from softstep import kernels
+
+pytestmark = [
+    pytest.mark.usefixtures("level"),
+    pytest.mark.skipif(sys.platform != "linux", reason="needs Linux: mprotect through ctypes"),
+]
+
+CANARY = 0xA5
+PAGE = mmap.PAGESIZE
+LENGTHS = (*range(1, 18), *range(31, 50))
+
+
+class Guarded:
+    """Pages between two inaccessible ones, to place an array at either end of."""
+
+    def __init__(self, pages: int = 8) -> None:
+        self.size = pages * PAGE
+        self.memory = mmap.mmap(-1, self.size + 2 * PAGE)
+        everything = np.frombuffer(self.memory, np.uint8)
+        start = everything.ctypes.data
+        protect = ctypes.CDLL(None, use_errno=True).mprotect
+        protect.argtypes = (ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int)
+        for guard in (start, start + PAGE + self.size):
+            assert protect(guard, PAGE, 0) == 0, ctypes.get_errno()
+        self.inside = everything[PAGE : PAGE + self.size]
+        self.inside[:] = CANARY
+
+    def place(self, values: Array, *, at_end: bool, offset: int = 0) -> Array:
+        """``values`` so many bytes from the last or the first page; the rest are canaries."""
+        assert values.nbytes + offset <= self.size
+        self.begin = self.size - values.nbytes - offset if at_end else offset
+        self.end = self.begin + values.nbytes
+        self.inside[:] = CANARY
+        array = self.inside[self.begin : self.end].view(values.dtype).reshape(values.shape)
+        array[...] = values
+        return array
+
+    def intact(self) -> bool:
+        around = (self.inside[: self.begin], self.inside[self.end :])
+        return all((part == CANARY).all() for part in around)
+
+
+@pytest.fixture(scope="module")
+def regions() -> list[Guarded]:
+    return [Guarded() for _ in range(6)]
+
+
+Case = tuple[Callable[..., Any], list[Array], int]
+
+
+def cases(rng: np.random.Generator, length: int, dtype: Any) -> dict[str, Case]:
+    """Calls of arrays with this many columns: function, arguments, how many of them it changes."""
+    rows = int(rng.integers(1, 20))
+    x = random_logits(rng, (rows, length), dtype)
+    labels = random_labels(rng, rows, length)
+    classes = int(rng.integers(1, 14))
+    weight, bias = rng.normal(0, 1, (classes, length)).astype(dtype), np.ones(classes, dtype)
+    dlogits = rng.normal(0, 1, (rows, classes)).astype(dtype)
+    narrow = random_labels(rng, rows, classes, np.uint8)
+    order = rng.integers(0, rows, 2 * rows + 1)
+    pixels = rng.integers(0, 256, (rows, length), np.uint8)
+
+    def train(weight: Array, bias: Array, momentum: Array, velocity: Array, *data: Array) -> Any:
+        return kernels.train_softmax_regression(
+            *data, order, weight, bias, batch_size=5, lr=0.1, momentum=0.5, scale=1 / 255,
+            momentum_buffers=(momentum, velocity),
+        )  # fmt: skip
+
+    def regress(weight: Array, bias: Array, rows: Array, target: Array) -> Any:
+        return kernels.train_linear_regression(
+            rows, target, order, weight, bias, batch_size=5, lr=1e-7
+        )
+
+    zeros = [np.zeros_like(weight), np.zeros_like(bias)]
+    nowhere = np.zeros((rows, length), dtype)
+    return {
+        "softmax": (lambda out, x: kernels.softmax(x, out=out), [nowhere, x], 1),
+        "softmax in place": (lambda x: kernels.softmax(x, out=x), [x], 1),
+        "softmax axis 0": (lambda out, x: kernels.softmax(x, 0, out=out), [nowhere, x], 1),
+        "log_softmax": (lambda out, x: kernels.log_softmax(x, out=out), [nowhere, x], 1),
+        "logsumexp": (
+            lambda out, x: kernels.logsumexp(x, out=out),
+            [np.zeros(rows, dtype), x],
+            1,
+        ),
+        "cross_entropy": (
+            lambda out, x, t: kernels.cross_entropy(x, t, reduction="none", out=out),
+            [np.zeros(rows, dtype), x, labels],
+            1,
+        ),
+        "cross_entropy_with_grad": (
+            lambda out, x, t: kernels.cross_entropy_with_grad(x, t, out=out),
+            [nowhere, x, labels],
+            1,
+        ),
+        "linear": (
+            lambda out, x, w, b: kernels.linear(x, w, b, out=out),
+            [np.zeros((rows, classes), dtype), x, weight, bias],
+            1,
+        ),
+        "linear_backward": (kernels.linear_backward, [x, weight, dlogits], 0),
+        "linear of many outputs": (
+            lambda out, x, w: kernels.linear(x, w, out=out),
+            [np.zeros((classes, rows), dtype), weight, x],
+            1,
+        ),
+        "mse_loss_with_grad": (
+            lambda out, p, t: kernels.mse_loss_with_grad(p[0], t[0], out=out),
+            [np.zeros(length, dtype), x[:1], x[-1:] + 1],
+            1,
+        ),
+        "sgd_step": (
+            lambda p, b, g: kernels.sgd_step(p, g, b, lr=0.1, momentum=0.9, weight_decay=0.1),
+            [x[0].copy(), x[-1].copy(), np.ones(length, dtype)],
+            2,
+        ),
+        "train float rows": (train, [weight, bias, *zeros, x, narrow], 4),
+        "train byte rows": (train, [weight, bias, *zeros, pixels, narrow], 4),
+        "train_linear": (regress, [weight, bias, x, dlogits], 2),
+        "evaluate": (
+            kernels.evaluate_softmax_regression,
+            [pixels, narrow, weight, bias],
+            0,
+        ),
+    }
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("at_end", [True, False], ids=["before a page", "after a page"])
+def test_no_access_outside(
+    dtype: Any, at_end: bool, regions: list[Guarded], rng: np.random.Generator
+) -> None:
+    for length in LENGTHS:
+        for name, (function, arguments, changed) in cases(rng, length, dtype).items():
+            plain = [argument.copy() for argument in arguments]
+            wanted = function(*plain)
+            # The first array that is changed, or the first input, takes every offset in turn;
+            # the others stand right at the page.
+            offset = length % 16 * np.dtype(dtype).itemsize
+            for moved in (0, offset):
+                placed = [
+                    region.place(
+                        argument,
+                        at_end=at_end,
+                        offset=moved // argument.itemsize * argument.itemsize,
+                    )
+                    for region, argument in zip(regions, arguments, strict=False)
+                ]
+                got = function(*placed)
+                what = f"{name}, {length} columns, {moved} bytes from the page"
+                if got is not None:
+                    assert same_bytes(got, wanted), what
+                for number, (array, copy) in enumerate(zip(placed, plain, strict=True)):
+                    assert same_bytes(array, copy), f"{what}: argument {number}"
+                    if number >= changed:
+                        assert same_bytes(array, arguments[number]), f"{what}: input changed"
+                for region, _ in zip(regions, placed, strict=False):
+                    assert region.intact(), f"{what}: wrote outside"
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_every_offset(dtype: Any, regions: list[Guarded], rng: np.random.Generator) -> None:
+    """Every offset within a cache line that the alignment allows, for every length mod 16."""
+    for length in range(16, 32):
+        x = random_logits(rng, (3, length), dtype)
+        labels = random_labels(rng, 3, length)
+        wanted = kernels.cross_entropy_with_grad(x, labels)
+        soft = kernels.softmax(x)
+        for offset in range(0, 64, np.dtype(dtype).itemsize):
+            for at_end in (True, False):
+                given = regions[0].place(x, at_end=at_end, offset=offset)
+                assert same_bytes(kernels.cross_entropy_with_grad(given, labels), wanted)
+                out = regions[1].place(x, at_end=at_end, offset=64 - offset)
+                kernels.softmax(given, out=out)
+                assert same_bytes(out, soft)
+                assert regions[0].intact()
+                assert regions[1].intact()
+
+
+def test_byte_rows_at_every_offset(regions: list[Guarded], rng: np.random.Generator) -> None:
+    """Rows of uint8 have no alignment: every length and offset, at both ends of the pages."""
+    for length in range(1, 50):
+        pixels = rng.integers(0, 256, (2, length), np.uint8)
+        weight, bias = rng.normal(0, 1, (3, length)).astype(np.float32), np.zeros(3, np.float32)
+        target = [0, 2]
+        wanted = kernels.evaluate_softmax_regression(pixels, target, weight, bias, scale=0.01)
+        for offset in range(0, 64, 3):
+            for at_end in (True, False):
+                given = regions[0].place(pixels, at_end=at_end, offset=offset)
+                got = kernels.evaluate_softmax_regression(given, target, weight, bias, scale=0.01)
+                assert got == wanted
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="needs Linux: /proc/self/statm")
+def test_ten_thousand_calls_keep_nothing(rng: np.random.Generator) -> None:
+    """Under 1 MiB of growth over 10,000 calls, and reference counts as before."""
+    x, labels = random_logits(rng, (8, 10), np.float32), random_labels(rng, 8, 10)
+    weight, bias = rng.normal(0, 1, (10, 5)).astype(np.float32), np.zeros(10, np.float32)
+    rows, order, out = np.ones((8, 5), np.uint8), np.arange(8), np.empty_like(x)
+
+    def calls() -> None:
+        kernels.softmax(x)
+        kernels.softmax(x, out=out)
+        kernels.cross_entropy_with_grad(x, labels, out=out)
+        kernels.linear_backward(np.ones((8, 5), np.float32), weight, x)
+        kernels.train_softmax_regression(rows, labels, order, weight, bias, batch_size=4, lr=0.0)
+        for bad in (np.full(8, 99), np.zeros(3, int)):
+            with pytest.raises((IndexError, ValueError)):
+                kernels.cross_entropy(x, bad)
+
+    def resident() -> int:
+        return int(Path("/proc/self/statm").read_text(encoding="ascii").split()[1]) * PAGE
+
+    for _ in range(200):
+        calls()
+    gc.collect()
+    kept = (x, labels, weight, bias, rows, order, out)
+    before, counts = resident(), [sys.getrefcount(array) for array in kept]
+    for _ in range(10_000 // 7):
+        calls()
+    gc.collect()
+    assert [sys.getrefcount(array) for array in kept] == counts
+    assert resident() - before < 2**20
