@@ -87,7 +87,7 @@ def run(count: int, seed: int, folder: Path) -> tuple[Counter[str], float]:
         try:
             array = read_idx(path, mmap=data[:2] != b"\x1f\x8b" and rng.random() < 0.3)
         except DataFileError as error:
-            ends[re.sub(r"\b\d+|0x\w+|\(.*|;.*|:.*| of data.*", "_", error.reason)] += 1
+            ends[re.sub(r"0x\w+|\b\d+|\(.*|;.*|:.*| of data.*", "_", error.reason)] += 1
         except BaseException:
             path.replace(folder / "failed")
             raise

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import ast
 import copy
+import doctest
 import hashlib
 import itertools
 import math
@@ -344,7 +345,15 @@ def _sign(order: list[int]) -> int:
     return sign
 
 
-# The stub says what the module has
+# What the module says about itself (doctests of compiled modules are not collected)
+
+
+def test_docstring_examples() -> None:
+    assert permutation.__doc__ is not None
+    examples = doctest.DocTestParser().get_doctest(permutation.__doc__, {}, "permutation", None, 0)
+    result = doctest.DocTestRunner().run(examples)
+    assert result.attempted == 4
+    assert result.failed == 0
 
 
 def test_stub() -> None:

@@ -6,6 +6,8 @@ import operator
 from collections.abc import Iterator
 from typing import Any
 
+import numpy as np
+
 from softstep.data._permutation import Permutation, permutation
 from softstep.data.datasets import Batch, Dataset
 
@@ -75,7 +77,8 @@ class DataLoader:
         seed: int = 0,
         drop_last: bool = False,
     ) -> None:
-        if not isinstance(dataset, Dataset):
+        # An ndarray has a length and a take(), too, but that gives single values.
+        if isinstance(dataset, np.ndarray) or not isinstance(dataset, Dataset):
             raise TypeError(
                 f"dataset must have a length and take(rows), got {type(dataset).__name__}; "
                 "arrays are wrapped in an ArrayDataset"

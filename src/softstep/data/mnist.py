@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
 
 from softstep.data.datasets import Dataset
 from softstep.data.files import find_files
@@ -58,9 +57,10 @@ class MNIST(ImageDataModule):
 
     Examples
     --------
-    >>> data = MNIST(batch_size=256)  # doctest: +SKIP
-    >>> data.train[0][0].shape  # doctest: +SKIP
-    (1, 28, 28)
+    With the files in ``data/mnist``::
+
+        data = MNIST(batch_size=256, root="data")
+        len(data.train), data.train[0][0].shape  # 60000, (1, 28, 28)
     """
 
     labels = tuple("0123456789")
@@ -70,13 +70,14 @@ class MNIST(ImageDataModule):
     def __init__(
         self,
         batch_size: int = 64,
-        resize: Sequence[int] | None = None,
+        resize: tuple[int, int] | list[int] | None = None,
         root: str | os.PathLike[str] | None = None,
         seed: int = 0,
         val: bool = True,
     ) -> None:
         super().__init__(batch_size=batch_size, seed=seed, val=val, root=root)
-        if resize is not None and tuple(resize) != self.image_shape:
+        fits = isinstance(resize, (tuple, list)) and tuple(resize) == self.image_shape
+        if resize is not None and not fits:
             raise ValueError(f"resize must be None or {self.image_shape}, got {resize!r}")
         names = _FILES[True] + (_FILES[False] if self.has_val else ())
         self.files = find_files("MNIST", "mnist", names, root)
