@@ -78,6 +78,8 @@ def cross_entropy(
     >>> float(cross_entropy([[0.0, 0.0]], [1]))
     0.6931471805599453
     """
+    if out is not None and reduction != "none":
+        raise ValueError("out: expected with reduction='none' only")
     loss, _ = cross_entropy_with_grad(
         logits, target, reduction=reduction, ignore_index=ignore_index
     )

@@ -60,10 +60,12 @@ class _Rows:
         self, x: object, target: object, order: object, weight: Array, scale: Any, shift: Any
     ) -> None:
         self.x = as_array(x, "x")
-        if self.x.dtype.newbyteorder("=") not in (np.uint8, *FLOATS):
-            raise TypeError(f"x: expected uint8, float32 or float64, got dtype {self.x.dtype}")
-        n, columns = len(self.x), weight.shape[1]
-        check_shape(self.x, "x", (n, columns))
+        if self.x.dtype != np.uint8:
+            self.x = as_floats(self.x, "x")
+        columns = weight.shape[1]
+        if self.x.ndim != 2 or self.x.shape[1] != columns:
+            raise ValueError(f"x: expected shape (n, {columns}), got {self.x.shape}")
+        n = len(self.x)
         self.target = as_array(target, "target")
         self.order = np.arange(n) if order is None else as_array(order, "order")
         if self.order.dtype.kind not in "iu":
@@ -178,7 +180,9 @@ def _labelled_rows(
     x: object, target: object, order: object, weight: Array, scale: Any, shift: Any
 ) -> _Rows:
     rows = _Rows(x, target, order, weight, scale, shift)
-    rows.target = as_labels(rows.target, len(rows.x), len(weight), None)
+    check_shape(rows.target, "target", (len(rows.x),))
+    seen = np.isin(np.arange(len(rows.x)), rows.order)  # only labels that are read must be right
+    rows.target = as_labels(np.where(seen, rows.target, 0), len(rows.x), len(weight), None)
     return rows
 
 
