@@ -54,7 +54,7 @@ cdef enum:
     ROUNDS = 8
     SMALL = 256           # up to here: Fisher-Yates
     TABLE_BITS = 16       # right halves of more bits are computed, never tabulated
-    CHUNK = 1 << 22       # places between two looks for Ctrl-C, some ten milliseconds
+    CHUNK = 1 << 20       # places between two looks for Ctrl-C, 50 ms at most
 
 cdef struct Cipher:
     uint64_t n
@@ -267,17 +267,20 @@ cdef class Permutation:
     def __getitem__(self, index):
         cdef Py_ssize_t start, stop, step
         cdef int64_t[::1] view
-        cdef uint64_t count
+        cdef uint64_t count, part, done = 0
         if isinstance(index, slice):
             start, stop, step = index.indices(self.cipher.n)
             if step == 1:
                 return self.take(start, max(start, stop))
             count = len(range(start, stop, step))
             out = np.empty(count, dtype=np.int64)
-            if count:
-                view = out
+            view = out
+            while done < count:
+                part = min(count - done, <uint64_t>CHUNK)
                 with nogil:
-                    fill_steps(&self.cipher, <uint64_t>start, step, count, &view[0])
+                    fill_steps(&self.cipher, start + done * <uint64_t>step, step, part, &view[done])
+                done += part
+                PyErr_CheckSignals()
             return out
         try:
             place = operator.index(index)
@@ -355,8 +358,7 @@ cdef class Permutation:
                 with nogil:
                     fill(c, table, first + done, part, &view[done])
                 done += part
-                if done < count:
-                    PyErr_CheckSignals()
+                PyErr_CheckSignals()
         finally:
             free(table)
         return out
