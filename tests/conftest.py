@@ -76,8 +76,12 @@ def seed(request: pytest.FixtureRequest) -> int:
 
 @pytest.fixture
 def rng(request: pytest.FixtureRequest, seed: int) -> np.random.Generator:
-    """A generator of this session's seed and this test's name."""
-    return np.random.default_rng([seed, *request.node.nodeid.encode()])
+    """A generator of this session's seed and this test's name: the same on every level."""
+    name = request.node.nodeid
+    level = getattr(request.node, "callspec", None) and request.node.callspec.params.get("level")
+    if level:
+        name = name.replace(f"[{level}-", "[").replace(f"[{level}]", "")
+    return np.random.default_rng([seed, *name.encode()])
 
 
 # The rule on skips. Each phase of a test reports its own skip; xfail is a skip to pytest too.

@@ -319,7 +319,7 @@ def test_bad_outputs_are_refused(name: str, dtype: Any, rng: np.random.Generator
     for case, out in bad_outputs(shape, dtype).items():
         before = x.copy()
         with pytest.raises((TypeError, ValueError), match="out"):
-            pytest.fail(f"{case} was accepted: {call(x, out)}")
+            pytest.fail(f"{case} was accepted: {call(x, out).shape}")
         assert (np.asarray(out) == 5).all(), f"{case}: written"
         assert same_bytes(x, before), case
 
@@ -351,7 +351,7 @@ def test_partial_overlap_is_refused(name: str, dtype: Any, rng: np.random.Genera
     for start in sorted(starts):
         out = memory[start : start + size].reshape(shape)
         with pytest.raises(ValueError, match="out"):
-            pytest.fail(f"out at {start} was accepted: {call(x, out)}")
+            pytest.fail(f"out at {start} was accepted: {call(x, out).shape}")
         assert same_bytes(memory, before), f"out at {start}: written"
     for start in (60 - size, 90):  # neighbours do not overlap
         memory[:] = before
@@ -372,7 +372,7 @@ def test_out_over_a_strided_input(dtype: Any, rng: np.random.Generator) -> None:
     memory[:, ::2] = array
     out = memory.reshape(-1)[:30].reshape(6, 5)
     with pytest.raises(ValueError, match="out"):
-        pytest.fail(f"accepted: {kernels.softmax(memory[:, ::2], out=out)}")
+        pytest.fail(f"accepted: {kernels.softmax(memory[:, ::2], out=out).shape}")
     fortran = np.asfortranarray(array)
     with pytest.raises(ValueError, match="out"):
         kernels.softmax(fortran, out=fortran)

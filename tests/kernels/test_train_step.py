@@ -26,10 +26,10 @@ def check_run(problem: Problem, what: str, *, threads: int | None = None, **opti
     in these well-conditioned problems, up to the factor 1 / (1 - momentum) that momentum brings.
     So: steps * (1 / (1 - momentum)) * (lr * |g| * (K / 2 + 16) + |w|) * eps.
     """
-    state, wide = problem.start(), problem.start(np.float64)
+    state = problem.start()
     options.setdefault("lr", 0.05)
     run = problem.train(kernels, state, **options, threads=threads)
-    wanted = problem.train(reference, wide, **options)
+    wide, wanted = problem.train_reference(**options)
     assert (
         (run.rows, run.steps)
         == (wanted.rows, wanted.steps)

@@ -1,4 +1,4 @@
-"""The reference against formulas, known numbers and PyTorch; its signatures against the kernels'."""
+"""The reference against formulas, known numbers and PyTorch; its signatures are the kernels'."""
 
 from __future__ import annotations
 
