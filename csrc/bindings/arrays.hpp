@@ -6,6 +6,7 @@
 
 #include <pybind11/numpy.h>
 #include <pybind11/pybind11.h>
+#include <pybind11/stl.h>
 
 #include <cstdint>
 #include <initializer_list>
@@ -70,6 +71,14 @@ inline void check_shape(const char* name, const py::array& a, std::initializer_l
     ++axis;
   }
   if (!equal) wrong_shape(name, a, wanted + (shape.size() == 1 ? ",)" : ")"));
+}
+
+// The same shape as another array, or as its leading axes.
+inline void check_shape_of(const char* name, const py::array& a, const py::array& like, py::ssize_t axes = -1) {
+  if (axes < 0) axes = like.ndim();
+  bool equal = a.ndim() == axes;
+  for (py::ssize_t i = 0; equal && i < axes; ++i) equal = a.shape(i) == like.shape(i);
+  if (!equal) wrong_shape(name, a, py::str(py::tuple(like.attr("shape"))[py::slice(0, axes, 1)]));
 }
 
 inline void check_ndim(const char* name, const py::array& a, py::ssize_t ndim, const char* meaning) {

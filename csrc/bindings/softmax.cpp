@@ -14,22 +14,13 @@ int64_t last_axis(const char* name, const py::array& a) {
   return columns;
 }
 
-void check_same_shape(const char* name, const py::array& a, const py::array& like, py::ssize_t ndim) {
-  bool equal = a.ndim() == ndim;
-  for (py::ssize_t i = 0; equal && i < ndim; ++i) equal = a.shape(i) == like.shape(i);
-  if (!equal) {
-    py::tuple shape = like.attr("shape");
-    wrong_shape(name, a, py::str(shape[py::slice(0, ndim, 1)]));
-  }
-}
-
 // out and logits of one shape, worked row by row along the last axis.
 template <class Kernel>
 void row_by_row(py::array& out, const py::array& logits, Kernel kernel) {
   with_float("logits", logits, [&]<class T>(T) {
     const int64_t columns = last_axis("logits", logits);
     const T* x = input<T>("logits", logits);
-    check_same_shape("out", out, logits, logits.ndim());
+    check_shape_of("out", out, logits);
     T* y = output<T>("out", out);
     check_overlap("out", out, "logits", logits, Same::accepted);
     without_gil([&, rows = logits.size() / columns] { kernel(y, x, rows, columns); });
@@ -48,7 +39,7 @@ void logsumexp(py::array out, const py::array& logits, int threads) {
   with_float("logits", logits, [&]<class T>(T) {
     const int64_t columns = last_axis("logits", logits);
     const T* x = input<T>("logits", logits);
-    check_same_shape("out", out, logits, logits.ndim() - 1);
+    check_shape_of("out", out, logits, logits.ndim() - 1);
     T* y = output<T>("out", out);
     check_overlap("out", out, "logits", logits, Same::refused);
     without_gil([&, rows = logits.size() / columns] { logsumexp_forward(y, x, rows, columns, threads); });

@@ -17,53 +17,12 @@
 
 #include <limits>
 
+#include "simd/columns.hpp"
 #include "simd/math.hpp"
 
 namespace softstep {
 
 inline constexpr int narrow_columns = 128;
-
-// `count` rows (up to `lanes`), `stride` apart, into columns[0 .. width - 1]; rows beyond `count` are zero.
-template <class T>
-SOFTSTEP_INLINE void load_columns(Vec<T>* columns, const T* rows, int64_t stride, int count, int width) {
-  constexpr int L = lanes<T>;
-  for (int first = 0; first < width; first += L) {
-    const int some = width - first < L ? width - first : L;
-    Vec<T> block[L];
-    if (count == L && some == L) {
-#pragma GCC unroll 16
-      for (int r = 0; r < L; ++r) block[r] = load(rows + r * stride + first);
-    } else if (count == L) {
-#pragma GCC unroll 16
-      for (int r = 0; r < L; ++r) block[r] = load_partial(rows + r * stride + first, some);
-    } else {
-      for (int r = 0; r < L; ++r) block[r] = r < count ? load_partial(rows + r * stride + first, some) : Vec<T>{};
-    }
-    transpose<T>(block);
-    for (int c = 0; c < some; ++c) columns[first + c] = block[c];
-  }
-}
-
-template <class T>
-SOFTSTEP_INLINE void store_columns(T* rows, int64_t stride, const Vec<T>* columns, int count, int width) {
-  constexpr int L = lanes<T>;
-  for (int first = 0; first < width; first += L) {
-    const int some = width - first < L ? width - first : L;
-    Vec<T> block[L];
-#pragma GCC unroll 16
-    for (int c = 0; c < L; ++c) block[c] = c < some ? columns[first + c] : Vec<T>{};
-    transpose<T>(block);
-    if (count == L && some == L) {
-#pragma GCC unroll 16
-      for (int r = 0; r < L; ++r) store(rows + r * stride + first, block[r]);
-    } else if (count == L) {
-#pragma GCC unroll 16
-      for (int r = 0; r < L; ++r) store_partial(rows + r * stride + first, block[r], some);
-    } else {
-      for (int r = 0; r < count; ++r) store_partial(rows + r * stride + first, block[r], some);
-    }
-  }
-}
 
 // Per lane, what a block of rows amounts to.
 template <class T>

@@ -5,6 +5,33 @@ Every function has a plain NumPy counterpart of the same name and signature in `
 
 from __future__ import annotations
 
+from softstep.kernels.cross_entropy import cross_entropy, cross_entropy_with_grad
+from softstep.kernels.linear import linear, linear_backward
+from softstep.kernels.losses import mse_loss, mse_loss_with_grad
+from softstep.kernels.optimizers import sgd_step
 from softstep.kernels.softmax import log_softmax, logsumexp, softmax
+from softstep.kernels.train_step import (
+    TrainRun,
+    evaluate_linear_regression,
+    evaluate_softmax_regression,
+    train_linear_regression,
+    train_softmax_regression,
+)
 
-__all__ = ["log_softmax", "logsumexp", "softmax"]
+__all__ = [
+    "TrainRun",
+    "cross_entropy",
+    "cross_entropy_with_grad",
+    "evaluate_linear_regression",
+    "evaluate_softmax_regression",
+    "linear",
+    "linear_backward",
+    "log_softmax",
+    "logsumexp",
+    "mse_loss",
+    "mse_loss_with_grad",
+    "sgd_step",
+    "softmax",
+    "train_linear_regression",
+    "train_softmax_regression",
+]

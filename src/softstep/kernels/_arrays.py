@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 Array = NDArray[Any]
+Reduction = Literal["none", "mean", "sum"]
 
 _FLOATS = {np.dtype(np.float32), np.dtype(np.float64)}
 
@@ -59,3 +60,16 @@ def as_targets(name: str, value: ArrayLike) -> NDArray[np.int64]:
             row = int(np.argmax(large))
             raise IndexError(f"{name}[{row}] is {array.flat[row]}, not one of the classes")
     return np.require(array, np.int64, ["C", "A"])
+
+
+def check_in_place(name: str, value: object) -> None:
+    """Raise TypeError unless `value` is an ndarray: what is changed in place is never converted."""
+    if not isinstance(value, np.ndarray):
+        raise TypeError(f"{name} is a {type(value).__name__}; accepted: an ndarray, changed in place")
+
+
+def check_reduction(reduction: str) -> str:
+    """Return a valid name of a reduction, or raise ValueError."""
+    if reduction not in ("mean", "sum", "none"):
+        raise ValueError(f"reduction is {reduction!r}; accepted: 'mean', 'sum', 'none'")
+    return reduction

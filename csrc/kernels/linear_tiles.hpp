@@ -1,0 +1,98 @@
+// The matrix product for few outputs, a tile of 32 rows at a time: what `linear` uses up to narrow_outputs classes, and the
+// fused training step always. BLAS packs both operands first, which here would cost more than the product.
+//
+//     forward    logits[r][c] = bias[c] + sum_k weight[c][k] x[r][k]          for the rows r of the tile
+//     backward   dweight[c][k] += sum_r dlogits[r][c] x[r][k],   dbias[c] += sum_r dlogits[r][c]
+//
+// Rows come as pointers, in any order and of any feature type, and are converted as they are loaded (convert.hpp); with
+// `affine` each feature becomes x scale[k] + shift[k] in the same breath.
+//
+// Forward: `row_block` rows times up to 5 classes are summed in registers, the vectors along k. The lanes of 16 sums at a
+// time are then added by transposition, which leaves the logits with rows in the lanes, ready for cross_entropy_lanes.
+// Classes are outermost, so that 5 rows of weights stay in the first-level cache over the tile.
+// Backward: two vectors of features times 10 classes (or four times five) are summed in registers over the rows of the
+// tile, the gradients broadcast.
+// Both prefetch the rows of the tile that comes next, about a line per 20 multiply-adds; `next` may be null.
+//
+// Numerics: each logit is a sum over k in `lanes` interleaved chains and a tree over them; each gradient a chain over the rows
+// of a group of tiles. The order depends on shapes alone.
+#pragma once
+
+#include "parallel.hpp"
+#include "simd/vec.hpp"
+
+namespace softstep {
+
+inline constexpr int tile_rows = 32;
+inline constexpr int64_t narrow_outputs = 32;
+
+// Gradients are summed per group of rows, 64 or as many more as keep it to 16 groups, and the groups as a binary tree.
+struct RowGroups {
+  int64_t height, count;
+  explicit RowGroups(int64_t rows) {
+    constexpr int64_t smallest = 64, most = 16;
+    height = (rows + most - 1) / most;
+    height = height <= smallest ? smallest : (height + smallest - 1) / smallest * smallest;
+    count = (rows + height - 1) / height;
+  }
+};
+
+enum class Feature { uint8, float32, float64 };
+
+template <class X>
+constexpr Feature feature_of() {
+  if constexpr (std::is_same_v<X, float>) return Feature::float32;
+  else if constexpr (std::is_same_v<X, double>) return Feature::float64;
+  else return Feature::uint8;
+}
+
+constexpr int64_t size_of(Feature f) { return f == Feature::uint8 ? 1 : f == Feature::float32 ? 4 : 8; }
+
+// Columns of weights and gradients are padded to whole vectors; the padding of weights is zero.
+template <class T>
+constexpr int64_t padded(int64_t columns) {
+  return (columns + lanes<T> - 1) / lanes<T> * lanes<T>;
+}
+
+template <class T>
+struct LinearShape {
+  int64_t features, outputs;  // K, C
+  int64_t stride;             // padded<T>(K)
+  const T *scale, *shift;     // (stride,) each, or null: both or neither
+};
+
+// The features of a tile. `rows` and `next` have tile_rows valid pointers: fewer rows repeat one of them.
+struct TileRows {
+  const void* const* rows;
+  const void* const* next;
+  int count;
+};
+
+// Where a tile keeps the logit (or its gradient) of row r and class c: rows in the lanes, `lanes` rows a block.
+template <class T>
+constexpr int64_t tile_place(int64_t r, int64_t c, int64_t outputs) {
+  return (r / lanes<T> * outputs + c) * lanes<T> + r % lanes<T>;
+}
+
+template <class T>
+struct LinearTiles {
+  // logits at tile_place(r, c); weight (C, stride), bias (C,) or null
+  void (*forward)(T* logits, const TileRows& x, const T* weight, const T* bias, const LinearShape<T>& shape);
+  // dweight (C, stride) and dbias (C,) are added to, or written if `first`
+  void (*backward)(T* dweight, T* dbias, const TileRows& x, const T* dlogits, const LinearShape<T>& shape, bool first);
+};
+
+template <class T>
+LinearTiles<T> linear_tiles(Feature feature, bool affine);
+
+// (rows, columns) to (rows, padded columns), the padding zero.
+template <class T>
+void pad_rows(T* out, const T* in, int64_t rows, int64_t columns) {
+  const int64_t stride = padded<T>(columns);
+  for (int64_t r = 0; r < rows; ++r) {
+    std::memcpy(out + r * stride, in + r * columns, static_cast<std::size_t>(columns) * sizeof(T));
+    for (int64_t k = columns; k < stride; ++k) out[r * stride + k] = 0;
+  }
+}
+
+}  // namespace softstep

@@ -1,0 +1,388 @@
+#include "kernels/train_step.hpp"
+
+#include <algorithm>
+#include <limits>
+
+#include "kernels/cross_entropy_lanes.hpp"
+
+namespace softstep {
+
+namespace {
+
+struct TileLoss {
+  double loss = 0;
+  int64_t correct = 0;
+  int first_bad = -1;  // row of the tile whose loss is not finite
+};
+
+// What does not change from minibatch to minibatch: shapes, conversions, the padded copy of the weights.
+template <class T>
+class Network {
+ public:
+  explicit Network(const TrainProblem<T>& p)
+      : p_(p),
+        stride_(padded<T>(p.features)),
+        affine_(p.shift ? 2 * static_cast<std::size_t>(stride_) : 0),
+        weight_(static_cast<std::size_t>(p.outputs * stride_)),
+        tiles_(linear_tiles<T>(p.feature, p.shift != nullptr)) {
+    shape_ = {p.features, p.outputs, stride_, nullptr, nullptr};
+    if (p.shift) {
+      for (int64_t k = 0; k < stride_; ++k) {
+        affine_[static_cast<std::size_t>(k)] = k >= p.features ? T(0) : p.scale ? p.scale[k] : T(1);
+        affine_[static_cast<std::size_t>(stride_ + k)] = k >= p.features ? T(0) : p.shift[k];
+      }
+      shape_.scale = affine_.data();
+      shape_.shift = affine_.data() + stride_;
+    }
+    pad_rows(weight_.data(), p.weight, p.outputs, p.features);
+    if (folded())
+      for (int64_t c = 0; c < p.outputs; ++c)
+        for (int64_t k = 0; k < p.features; ++k) weight(c)[k] *= p.scale[k];
+  }
+
+  bool folded() const { return p_.scale && !p_.shift; }
+  int64_t stride() const { return stride_; }
+  T* weight(int64_t c) const { return weight_.data() + c * stride_; }
+  std::size_t tile_size() const { return static_cast<std::size_t>(p_.outputs * tile_rows); }
+  int64_t row_number(int64_t position) const { return p_.order ? p_.order[position] : position; }
+
+  // Pointers to `count` rows from `position` on; the places beyond repeat the first.
+  void point(const void** rows, int64_t position, int64_t count) const {
+    for (int64_t r = 0; r < tile_rows; ++r)
+      rows[r] = static_cast<const char*>(p_.x) + row_number(position + (r < count ? r : 0)) * p_.row_bytes;
+  }
+
+  // Logits of a tile, their loss, and with Gradient the loss's gradient in their place.
+  template <bool Gradient>
+  TileLoss loss(T* logits, const TileRows& x, int64_t position, T row_weight) const {
+    tiles_.forward(logits, x, weight_.data(), p_.bias, shape_);
+    return p_.labels ? softmax_loss<Gradient>(logits, position, x.count, row_weight)
+                     : squared_loss<Gradient>(logits, position, x.count, row_weight);
+  }
+
+  void backward(T* dweight, T* dbias, const TileRows& x, const T* dlogits, bool first) const {
+    tiles_.backward(dweight, dbias, x, dlogits, shape_, first);
+  }
+
+ private:
+  template <bool Gradient>
+  TileLoss softmax_loss(T* logits, int64_t position, int rows, T row_weight) const {
+    constexpr int L = lanes<T>;
+    const int width = static_cast<int>(p_.outputs);
+    TileLoss result;
+    for (int first = 0; first < rows; first += L) {
+      const int count = std::min(L, rows - first);
+      int target[L];
+      for (int r = 0; r < L; ++r) target[r] = r < count ? static_cast<int>(p_.labels[row_number(position + first + r)]) : 0;
+      Vec<T>* columns = reinterpret_cast<Vec<T>*>(logits + tile_place<T>(first, 0, p_.outputs));
+      const Vec<Int<T>> predicted = argmax_lanes<T>(columns, width);
+      const Vec<T> weight = select<T>(lane_numbers<T>() < static_cast<Int<T>>(count), broadcast<T>(row_weight), Vec<T>{});
+      take(result, cross_entropy_lanes<T, Gradient>(columns, width, target, weight), first, count);
+      for (int r = 0; r < count; ++r) result.correct += predicted[r] == target[r];
+    }
+    return result;
+  }
+
+  // The mean over the outputs of (logit - target)^2; gradient 2 weight (logit - target) / outputs.
+  template <bool Gradient>
+  TileLoss squared_loss(T* logits, int64_t position, int rows, T row_weight) const {
+    constexpr int L = lanes<T>;
+    const T mean = T(1) / static_cast<T>(p_.outputs);
+    TileLoss result;
+    for (int first = 0; first < rows; first += L) {
+      const int count = std::min(L, rows - first);
+      Vec<T> squares{};
+      for (int64_t c = 0; c < p_.outputs; ++c) {
+        T* column = logits + tile_place<T>(first, c, p_.outputs);
+        Vec<T> target{};
+        for (int r = 0; r < count; ++r) target[r] = p_.targets[row_number(position + first + r) * p_.outputs + c];
+        const auto inside = lane_numbers<T>() < static_cast<Int<T>>(count);
+        const Vec<T> d = select<T>(inside, load(column) - target, Vec<T>{});
+        squares += d * d;
+        if constexpr (Gradient) store(column, d * (2 * mean * row_weight));
+      }
+      take(result, squares * mean, first, count);
+    }
+    return result;
+  }
+
+  static void take(TileLoss& result, Vec<T> loss, int first, int count) {
+    const auto inside = lane_numbers<T>() < static_cast<Int<T>>(count);
+    loss = select<T>(inside, loss, Vec<T>{});
+    result.loss += sum_in_double(loss);
+    if (!any(~(loss - loss == T(0)))) return;
+    for (int r = 0; r < count && result.first_bad < 0; ++r)
+      if (!(loss[r] - loss[r] == 0)) result.first_bad = first + r;
+  }
+
+  const TrainProblem<T>& p_;
+  int64_t stride_;
+  Scratch<T> affine_, weight_;
+  LinearTiles<T> tiles_;
+  LinearShape<T> shape_;
+};
+
+double step_nanoseconds(int64_t rows, int64_t features, int64_t outputs) {
+  return static_cast<double>(rows) * static_cast<double>(features) * (0.05 * static_cast<double>(outputs) + 0.2);
+}
+
+// One run of minibatches; every thread of the team calls work().
+template <class T>
+class Run {
+ public:
+  Run(const TrainProblem<T>& p, int threads)
+      : p_(p),
+        network_(p),
+        steps_((p.rows + p.batch_size - 1) / p.batch_size),
+        most_groups_(RowGroups(std::min(p.batch_size, p.rows)).count),
+        gradient_(static_cast<std::size_t>(most_groups_ * p.outputs * network_.stride())),
+        bias_gradient_(static_cast<std::size_t>(most_groups_ * p.outputs)),
+        logits_(static_cast<std::size_t>(threads) * network_.tile_size()),
+        group_loss_(static_cast<std::size_t>(most_groups_)) {}
+
+  int64_t groups() const { return most_groups_; }
+  bool interrupted() const { return interrupt_.stopped(); }
+  const TrainResult& result() const { return result_; }
+
+  template <class Barrier>
+  void work(int thread, int threads, Barrier barrier) {
+    T* logits = logits_.data() + static_cast<std::size_t>(thread) * network_.tile_size();
+    const void* pointers[2][tile_rows];
+    int side = 0;
+    Place here = start(0, thread, threads);
+    if (here.step < steps_) network_.point(pointers[side], here.begin, tile_end(here) - here.begin);
+    for (int64_t step = 0; step < steps_; ++step) {
+      const RowGroups groups = groups_of(step);
+      const T row_weight = static_cast<T>(1.0 / static_cast<double>(batch_end(step) - step * p_.batch_size));
+      while (here.step == step) {
+        const Place next = after(here, thread, threads);
+        if (next.step < steps_) network_.point(pointers[!side], next.begin, tile_end(next) - next.begin);
+        const TileRows x{pointers[side], next.step < steps_ ? pointers[!side] : nullptr, static_cast<int>(tile_end(here) - here.begin)};
+        const TileLoss tile = network_.template loss<true>(logits, x, here.begin, row_weight);
+        const bool first = here.begin == group_begin(here);
+        network_.backward(gradient(here.group, 0), bias_gradient(here.group), x, logits, first);
+        GroupLoss& group = group_loss_[static_cast<std::size_t>(here.group)];
+        if (first) group = {};
+        group.loss += tile.loss;
+        group.correct += tile.correct;
+        if (tile.first_bad >= 0 && group.bad_row < 0) group.bad_row = network_.row_number(here.begin + tile.first_bad);
+        here = next;
+        side = !side;
+      }
+      for_nodes(groups.count, threads, [&](int64_t node, int64_t other, int owner) {
+        if (owner == thread) add(node, other, 0, p_.outputs * network_.stride());
+      });
+      if (thread == 0) interrupt_.check();
+      barrier();
+      if (interrupt_.stopped() || bad_row(groups.count) >= 0) {
+        if (thread == 0) result_.bad_row = interrupt_.stopped() ? -1 : bad_row(groups.count);
+        return;  // every thread sees the same
+      }
+      update(step, groups.count, thread, threads);
+      if (thread == 0) record(step, groups.count);
+      barrier();
+    }
+  }
+
+ private:
+  struct GroupLoss {
+    double loss = 0;
+    int64_t correct = 0, bad_row = -1;
+  };
+  struct Place {  // a tile: rows begin .. of a group of a step, as positions in the order
+    int64_t step, group, begin;
+  };
+
+  int64_t batch_end(int64_t step) const { return std::min((step + 1) * p_.batch_size, p_.rows); }
+  RowGroups groups_of(int64_t step) const { return RowGroups(batch_end(step) - step * p_.batch_size); }
+  int64_t group_begin(const Place& at) const { return at.step * p_.batch_size + at.group * groups_of(at.step).height; }
+  int64_t tile_end(const Place& at) const {
+    return std::min({at.begin + tile_rows, group_begin(at) + groups_of(at.step).height, batch_end(at.step)});
+  }
+
+  // The first tile of a thread in a step or later; its step is steps_ at the end.
+  Place start(int64_t step, int thread, int threads) const {
+    for (; step < steps_; ++step) {
+      const int64_t groups = groups_of(step).count, first = groups * thread / threads;
+      if (first == groups * (thread + 1) / threads) continue;
+      Place at{step, first, 0};
+      at.begin = group_begin(at);
+      return at;
+    }
+    return {steps_, 0, 0};
+  }
+
+  Place after(Place at, int thread, int threads) const {
+    const RowGroups groups = groups_of(at.step);
+    at.begin = tile_end(at);
+    if (at.begin < std::min(at.step * p_.batch_size + (at.group + 1) * groups.height, batch_end(at.step))) return at;
+    if (++at.group < groups.count * (thread + 1) / threads) return at;
+    return start(at.step + 1, thread, threads);
+  }
+
+  // The nodes of the tree over the groups, children first: group[node] += group[other]. The owner is the thread that has
+  // all the groups below the node, or -1.
+  template <class Visit>
+  static void for_nodes(int64_t groups, int threads, Visit visit) {
+    for (int64_t size = 1; size < groups; size *= 2)
+      for (int64_t node = 0; node + size < groups; node += 2 * size) {
+        const int64_t last = std::min(node + 2 * size, groups) - 1;
+        int owner = 0;
+        while (groups * (owner + 1) / threads <= node) ++owner;
+        visit(node, node + size, last < groups * (owner + 1) / threads ? owner : -1);
+      }
+  }
+
+  T* gradient(int64_t group, int64_t c) const { return gradient_.data() + (group * p_.outputs + c) * network_.stride(); }
+  T* bias_gradient(int64_t group) const { return bias_gradient_.data() + group * p_.outputs; }
+
+  void add(int64_t node, int64_t other, int64_t begin, int64_t end) const {
+    T* sum = gradient(node, 0);
+    const T* part = gradient(other, 0);
+    for (int64_t i = begin; i < end; i += lanes<T>) store(sum + i, load(sum + i) + load(part + i));
+  }
+
+  int64_t bad_row(int64_t groups) const {
+    for (int64_t g = 0; g < groups; ++g)
+      if (group_loss_[static_cast<std::size_t>(g)].bad_row >= 0) return group_loss_[static_cast<std::size_t>(g)].bad_row;
+    return -1;
+  }
+
+  void record(int64_t step, int64_t groups) {
+    for (int64_t g = 0; g < groups; ++g) {
+      result_.loss += group_loss_[static_cast<std::size_t>(g)].loss;
+      result_.correct += group_loss_[static_cast<std::size_t>(g)].correct;
+    }
+    result_.rows += batch_end(step) - step * p_.batch_size;
+    result_.steps += 1;
+  }
+
+  // This thread's slice of the parameters: the rest of the tree, then the optimizer.
+  void update(int64_t step, int64_t groups, int thread, int threads) const {
+    constexpr int L = lanes<T>;
+    const int64_t vectors = p_.outputs * network_.stride() / L;
+    const int64_t begin = vectors * thread / threads * L, end = vectors * (thread + 1) / threads * L;
+    for_nodes(groups, threads, [&](int64_t node, int64_t other, int owner) {
+      if (owner < 0) add(node, other, begin, end);
+    });
+    Sgd<T> rule = p_.rule;
+    rule.first_step = rule.first_step && step == 0;
+    for (int64_t i = begin; i < end;) {
+      const int64_t c = i / network_.stride(), row_end = std::min(end, (c + 1) * network_.stride());
+      update_row(rule, c, i - c * network_.stride(), row_end - c * network_.stride());
+      i = row_end;
+    }
+    if (thread == 0 && p_.bias) update_bias(rule, groups);
+  }
+
+  // Features begin .. end (whole vectors, padding included) of one class.
+  void update_row(const Sgd<T>& rule, int64_t c, int64_t begin, int64_t end) const {
+    constexpr int L = lanes<T>;
+    const bool momentum = rule.momentum != 0, folded = network_.folded();
+    const T* grad = gradient(0, c);
+    T* padded_weight = network_.weight(c);
+    T* weight = p_.weight + c * p_.features;
+    T* buffer = momentum ? p_.weight_buffer + c * p_.features : nullptr;
+    Vec<T> b{};
+    int64_t k = begin;
+    for (; k + L <= std::min(end, p_.features); k += L) {
+      const Vec<T> scale = folded ? load(p_.scale + k) : broadcast<T>(1);
+      if (momentum) b = load(buffer + k);
+      const Vec<T> w = rule.step(load(weight + k), load(grad + k) * scale, b);
+      if (momentum) store(buffer + k, b);
+      store(weight + k, w);
+      store(padded_weight + k, w * scale);
+    }
+    if (const int rest = static_cast<int>(std::min(end, p_.features) - k); rest > 0) {
+      const Vec<T> scale = folded ? load_partial(p_.scale + k, rest) : broadcast<T>(1);
+      if (momentum) b = load_partial(buffer + k, rest);
+      const Vec<T> w = rule.step(load_partial(weight + k, rest), load_partial(grad + k, rest) * scale, b);
+      if (momentum) store_partial(buffer + k, b, rest);
+      store_partial(weight + k, w, rest);
+      store_partial(padded_weight + k, w * scale, rest);
+    }
+  }
+
+  void update_bias(const Sgd<T>& rule, int64_t groups) const {
+    for_nodes(groups, 1, [&](int64_t node, int64_t other, int) {
+      for (int64_t c = 0; c < p_.outputs; ++c) bias_gradient(node)[c] += bias_gradient(other)[c];
+    });
+    const bool momentum = rule.momentum != 0;
+    Vec<T> b{};
+    for (int64_t c = 0; c < p_.outputs; c += lanes<T>) {
+      const int some = static_cast<int>(std::min<int64_t>(lanes<T>, p_.outputs - c));
+      if (momentum) b = load_partial(p_.bias_buffer + c, some);
+      store_partial(p_.bias + c, rule.step(load_partial(p_.bias + c, some), load_partial(bias_gradient(0) + c, some), b), some);
+      if (momentum) store_partial(p_.bias_buffer + c, b, some);
+    }
+  }
+
+  const TrainProblem<T>& p_;
+  Network<T> network_;
+  int64_t steps_, most_groups_;
+  Scratch<T> gradient_, bias_gradient_, logits_;
+  std::vector<GroupLoss> group_loss_;
+  Interrupt interrupt_;
+  TrainResult result_;
+};
+
+}  // namespace
+
+template <class T>
+TrainResult train(const TrainProblem<T>& p, int requested) {
+  if (p.rows == 0) return {};
+  const int64_t groups = RowGroups(std::min(p.batch_size, p.rows)).count;
+  const Team team(requested, step_nanoseconds(std::min(p.batch_size, p.rows), p.features, p.outputs));
+  const int threads = static_cast<int>(std::min<int64_t>(team.threads(), groups));
+  Run<T> run(p, threads);
+  if (threads == 1) {
+    run.work(0, 1, [] {});
+  } else {
+#if defined(_OPENMP)
+#pragma omp parallel num_threads(threads)
+    run.work(omp_get_thread_num(), omp_get_num_threads(), [] {
+#pragma omp barrier
+    });
+#endif
+  }
+  if (run.interrupted()) throw Interrupted{};
+  return run.result();
+}
+
+template <class T>
+TrainResult evaluate(const TrainProblem<T>& p, int requested) {
+  const Network<T> network(p);
+  constexpr int64_t height = 8 * tile_rows;
+  const int64_t count = (p.rows + height - 1) / height;
+  const Team team(requested, step_nanoseconds(p.rows, p.features, p.outputs) / 2);
+  const Scratch<T> logits(static_cast<std::size_t>(team.threads()) * network.tile_size());
+  std::vector<double> loss(static_cast<std::size_t>(count));
+  std::vector<int64_t> correct(static_cast<std::size_t>(count));
+  for_tiles(count, team, [&](int64_t part, int thread) {
+    const int64_t end = std::min((part + 1) * height, p.rows);
+    T* own = logits.data() + static_cast<std::size_t>(thread) * network.tile_size();
+    const void* pointers[2][tile_rows];
+    int side = 0;
+    network.point(pointers[0], part * height, std::min<int64_t>(tile_rows, end - part * height));
+    for (int64_t begin = part * height; begin < end; begin += tile_rows, side = !side) {
+      const int64_t next = begin + tile_rows;
+      if (next < end) network.point(pointers[!side], next, std::min<int64_t>(tile_rows, end - next));
+      const TileRows x{pointers[side], next < end ? pointers[!side] : nullptr, static_cast<int>(std::min<int64_t>(tile_rows, end - begin))};
+      const TileLoss tile = network.template loss<false>(own, x, begin, T(0));
+      loss[static_cast<std::size_t>(part)] += tile.loss;
+      correct[static_cast<std::size_t>(part)] += tile.correct;
+    }
+  });
+  TrainResult result;
+  result.rows = p.rows;
+  for (int64_t n : correct) result.correct += n;
+  result.loss = tree_sum(loss);
+  return result;
+}
+
+template TrainResult train(const TrainProblem<float>&, int);
+template TrainResult train(const TrainProblem<double>&, int);
+template TrainResult evaluate(const TrainProblem<float>&, int);
+template TrainResult evaluate(const TrainProblem<double>&, int);
+
+}  // namespace softstep

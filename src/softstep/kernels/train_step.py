@@ -1,0 +1,393 @@
+"""The fused path: whole runs of minibatches in one native call."""
+
+from __future__ import annotations
+
+import operator
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from softstep import _native
+from softstep.kernels._arrays import Array, as_array, as_float, as_targets, check_in_place
+from softstep.kernels.optimizers import check_sgd
+from softstep.runtime import resolve_threads
+
+
+class TrainRun(NamedTuple):
+    """What a run over minibatches amounts to."""
+
+    loss: float
+    """Sum of the row losses, each with the parameters its minibatch met (for outputs of several columns their mean)."""
+    correct: int
+    """Rows whose class was predicted; 0 for linear regression."""
+    rows: int
+    """Rows seen."""
+    steps: int
+    """Minibatches applied."""
+
+
+def train_softmax_regression(
+    x: ArrayLike,
+    target: ArrayLike,
+    order: ArrayLike,
+    weight: Array,
+    bias: Array | None,
+    *,
+    batch_size: int,
+    lr: float,
+    momentum: float = 0.0,
+    dampening: float = 0.0,
+    weight_decay: float = 0.0,
+    nesterov: bool = False,
+    maximize: bool = False,
+    momentum_buffers: tuple[Array, Array | None] | None = None,
+    first_step: bool = False,
+    scale: ArrayLike | None = None,
+    shift: ArrayLike | None = None,
+    threads: int | None = None,
+) -> TrainRun:
+    """Train softmax regression by SGD over minibatches, in one native call.
+
+    For each minibatch: the logits, the mean cross-entropy and its gradient, one step of SGD on `weight` and `bias`.
+
+    Parameters
+    ----------
+    x : array_like, (n, K), uint8, float32 or float64
+        The features of all rows. Rows may be any stride apart, and memory-mapped; copied only if the columns are not
+        contiguous or the byte order is foreign.
+    target : array_like of any integer dtype, (n,)
+        The classes. Only those of rows in `order` are looked at.
+    order : array_like of integers, (m,)
+        Row numbers in the order they are seen. Minibatches are ``order[:batch_size]`` and so on; the last may be short.
+    weight : ndarray, (C, K), float32 or float64
+        Changed in place, as are `bias` and the buffers: C-contiguous, aligned, writable. Its dtype is that of the
+        computation.
+    bias : ndarray, (C,), dtype of `weight`, or None
+    batch_size : int
+        At least 1.
+    lr, momentum, dampening, weight_decay, nesterov, maximize
+        As `sgd_step`.
+    momentum_buffers : tuple of ndarrays like (weight, bias)
+        Needed when `momentum` is not 0.
+    first_step : bool
+        Fill the buffers in the first minibatch instead of reading them.
+    scale, shift : float or array_like (K,), optional
+        The features are ``x * scale + shift``.
+    threads : int, optional
+        How many threads at the most; see `softstep.threads`. Results do not depend on it.
+
+    Returns
+    -------
+    TrainRun
+        `loss` (sum of row losses), `correct`, `rows`, `steps`.
+
+    Raises
+    ------
+    TypeError, ValueError
+        Arrays or numbers that are not accepted; nothing has been changed then.
+    IndexError
+        A row number or a label out of range; nothing has been changed then.
+    FloatingPointError
+        A minibatch whose features or loss are not finite: its step and first such row are named, and it has not been applied.
+    KeyboardInterrupt
+        The parameters are those of the last whole step.
+
+    References
+    ----------
+    Zhang, Lipton, Li, Smola, *Dive into Deep Learning*, sections 4.1 to 4.5.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from softstep.kernels import train_softmax_regression
+    >>> x = np.array([[0, 255], [255, 0]], dtype=np.uint8)
+    >>> weight, bias = np.zeros((2, 2)), np.zeros(2)
+    >>> run = train_softmax_regression(x, [0, 1], [0, 1], weight, bias, batch_size=2, lr=1.0, scale=1 / 255)
+    >>> weight
+    array([[-0.25,  0.25],
+           [ 0.25, -0.25]])
+    >>> run.rows, run.steps, round(run.loss / run.rows, 4)
+    (2, 1, 0.6931)
+    """
+    return _train(True, x, target, order, weight, bias, **_options(locals()))
+
+
+def train_linear_regression(
+    x: ArrayLike,
+    target: ArrayLike,
+    order: ArrayLike,
+    weight: Array,
+    bias: Array | None,
+    *,
+    batch_size: int,
+    lr: float,
+    momentum: float = 0.0,
+    dampening: float = 0.0,
+    weight_decay: float = 0.0,
+    nesterov: bool = False,
+    maximize: bool = False,
+    momentum_buffers: tuple[Array, Array | None] | None = None,
+    first_step: bool = False,
+    scale: ArrayLike | None = None,
+    shift: ArrayLike | None = None,
+    threads: int | None = None,
+) -> TrainRun:
+    """Train linear regression by SGD over minibatches, in one native call.
+
+    For each minibatch: the predictions, their mean squared error and its gradient, one step of SGD on `weight` and `bias`.
+
+    Parameters
+    ----------
+    x : array_like, (n, K), uint8, float32 or float64
+    target : array_like, (n, C), or (n,) for one output, dtype of `weight`
+    order : array_like of integers, (m,)
+    weight : ndarray, (C, K), float32 or float64
+    bias : ndarray, (C,), or None
+    batch_size : int
+    lr, momentum, dampening, weight_decay, nesterov, maximize, momentum_buffers, first_step, scale, shift, threads
+        As `train_softmax_regression`.
+
+    Returns
+    -------
+    TrainRun
+        `loss` is the sum over the rows of the mean squared error over the outputs.
+
+    Raises
+    ------
+    TypeError, ValueError, IndexError, FloatingPointError, KeyboardInterrupt
+        As `train_softmax_regression`.
+
+    References
+    ----------
+    Zhang, Lipton, Li, Smola, *Dive into Deep Learning*, sections 3.1 to 3.5.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from softstep.kernels import train_linear_regression
+    >>> weight, bias = np.zeros((1, 1)), np.zeros(1)
+    >>> run = train_linear_regression([[1.0], [2.0]], [2.0, 4.0], [0, 1] * 200, weight, bias, batch_size=2, lr=0.1)
+    >>> weight.round(3), bias.round(3)
+    (array([[2.]]), array([0.]))
+    """
+    return _train(False, x, target, order, weight, bias, **_options(locals()))
+
+
+def evaluate_softmax_regression(
+    x: ArrayLike,
+    target: ArrayLike,
+    weight: ArrayLike,
+    bias: ArrayLike | None,
+    *,
+    order: ArrayLike | None = None,
+    scale: ArrayLike | None = None,
+    shift: ArrayLike | None = None,
+    threads: int | None = None,
+) -> TrainRun:
+    """Loss and correct predictions of softmax regression; nothing is changed.
+
+    Parameters
+    ----------
+    x : array_like, (n, K), uint8, float32 or float64
+    target : array_like of any integer dtype, (n,)
+    weight : array_like, (C, K), float32 or float64
+    bias : array_like, (C,), or None
+    order : array_like of integers, (m,), optional
+        The rows to look at; all of them when None.
+    scale, shift, threads
+        As `train_softmax_regression`.
+
+    Returns
+    -------
+    TrainRun
+        With `steps` 0. A row with NaN makes the loss NaN and is not correct.
+
+    Raises
+    ------
+    TypeError, ValueError, IndexError
+        As `train_softmax_regression`.
+
+    References
+    ----------
+    Zhang, Lipton, Li, Smola, *Dive into Deep Learning*, section 4.3.
+
+    Examples
+    --------
+    >>> from softstep.kernels import evaluate_softmax_regression
+    >>> evaluate_softmax_regression([[1.0], [-1.0]], [1, 1], [[-1.0], [1.0]], None).correct
+    1
+    """
+    return _evaluate(True, x, target, weight, bias, order, scale, shift, threads)
+
+
+def evaluate_linear_regression(
+    x: ArrayLike,
+    target: ArrayLike,
+    weight: ArrayLike,
+    bias: ArrayLike | None,
+    *,
+    order: ArrayLike | None = None,
+    scale: ArrayLike | None = None,
+    shift: ArrayLike | None = None,
+    threads: int | None = None,
+) -> TrainRun:
+    """Mean squared error of linear regression, summed over the rows; nothing is changed.
+
+    Parameters
+    ----------
+    x : array_like, (n, K), uint8, float32 or float64
+    target : array_like, (n, C), or (n,) for one output, dtype of `weight`
+    weight : array_like, (C, K), float32 or float64
+    bias : array_like, (C,), or None
+    order, scale, shift, threads
+        As `evaluate_softmax_regression`.
+
+    Returns
+    -------
+    TrainRun
+        With `correct` and `steps` 0.
+
+    Raises
+    ------
+    TypeError, ValueError, IndexError
+        As `train_softmax_regression`.
+
+    References
+    ----------
+    Zhang, Lipton, Li, Smola, *Dive into Deep Learning*, section 3.1.
+
+    Examples
+    --------
+    >>> from softstep.kernels import evaluate_linear_regression
+    >>> evaluate_linear_regression([[1.0], [2.0]], [2.0, 5.0], [[2.0]], None).loss
+    1.0
+    """
+    return _evaluate(False, x, target, weight, bias, order, scale, shift, threads)
+
+
+def _options(arguments: dict[str, Any]) -> dict[str, Any]:
+    return {name: arguments[name] for name in arguments if name not in _ARRAYS}
+
+
+_ARRAYS = {"x", "target", "order", "weight", "bias"}
+
+
+def _train(
+    labels: bool,
+    x: ArrayLike,
+    target: ArrayLike,
+    order: ArrayLike,
+    weight: Array,
+    bias: Array | None,
+    *,
+    batch_size: int,
+    lr: float,
+    momentum: float,
+    dampening: float,
+    weight_decay: float,
+    nesterov: bool,
+    maximize: bool,
+    momentum_buffers: tuple[Array, Array | None] | None,
+    first_step: bool,
+    scale: ArrayLike | None,
+    shift: ArrayLike | None,
+    threads: int | None,
+) -> TrainRun:
+    check_in_place("weight", weight)
+    if bias is not None:
+        check_in_place("bias", bias)
+    weight_buffer, bias_buffer = momentum_buffers or (None, None)
+    for i, buffer in enumerate((weight_buffer, bias_buffer)):
+        if buffer is not None:
+            check_in_place(f"momentum_buffers[{i}]", buffer)
+    check_sgd(lr, momentum, dampening, weight_decay, nesterov)
+    try:
+        size = operator.index(batch_size)
+    except TypeError:
+        raise TypeError(f"batch_size is {batch_size!r}; accepted: an integer of at least 1") from None
+    loss, correct, rows, steps, bad_row = _native.module.train(
+        weight,
+        bias,
+        weight_buffer,
+        bias_buffer,
+        _features(x),
+        _targets(labels, target, weight),
+        labels,
+        as_targets("order", order),
+        _per_feature("scale", scale, weight),
+        _per_feature("shift", shift, weight),
+        min(size, np.iinfo(np.int64).max),
+        lr,
+        momentum,
+        dampening,
+        weight_decay,
+        nesterov,
+        maximize,
+        first_step,
+        resolve_threads(threads),
+    )
+    if bad_row >= 0:
+        raise FloatingPointError(
+            f"features or loss are not finite in step {steps} of this run, first in row {bad_row}; "
+            "the step was not applied, the parameters are those of the last whole step"
+        )
+    return TrainRun(loss, correct, rows, steps)
+
+
+def _evaluate(
+    labels: bool,
+    x: ArrayLike,
+    target: ArrayLike,
+    weight: ArrayLike,
+    bias: ArrayLike | None,
+    order: ArrayLike | None,
+    scale: ArrayLike | None,
+    shift: ArrayLike | None,
+    threads: int | None,
+) -> TrainRun:
+    w = as_float("weight", weight)
+    loss, correct, rows, steps, _ = _native.module.evaluate(
+        w,
+        None if bias is None else as_float("bias", bias, w, "weight"),
+        _features(x),
+        _targets(labels, target, w),
+        labels,
+        None if order is None else as_targets("order", order),
+        _per_feature("scale", scale, w),
+        _per_feature("shift", shift, w),
+        resolve_threads(threads),
+    )
+    return TrainRun(loss, correct, rows, steps)
+
+
+def _features(x: ArrayLike) -> Array:
+    """Rows of uint8, float32 or float64; other integers become float64."""
+    array = as_array("x", x)
+    if array.dtype != np.uint8:
+        if array.dtype in (np.float32, np.float64) and array.dtype.isnative and array.flags.aligned:
+            pass
+        else:
+            array = as_float("x", array)
+    if array.ndim == 2 and array.shape[1] > 1 and array.strides[1] != array.itemsize:
+        array = np.ascontiguousarray(array)
+    return array
+
+
+def _targets(labels: bool, target: ArrayLike, weight: Array) -> Array:
+    if labels:
+        return as_targets("target", target)
+    array = as_float("target", target, weight, "weight")
+    return array.reshape(-1, 1) if array.ndim == 1 else array
+
+
+def _per_feature(name: str, value: ArrayLike | None, weight: Array) -> Array | None:
+    if value is None:
+        return None
+    array = as_array(name, value)
+    if array.dtype.kind not in "fiu":
+        raise TypeError(f"{name} has dtype {array.dtype}; accepted: a number, or an array of floats")
+    array = array.astype(weight.dtype)
+    if array.ndim == 0 and weight.ndim == 2:
+        array = np.full(weight.shape[1], array)
+    return np.ascontiguousarray(array)
