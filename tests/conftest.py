@@ -13,9 +13,12 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
-import hypothesis
-import numpy as np
-import pytest
+# NumPy's matrix products here are small; its waiting threads would take the processors from ours.
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+
+import hypothesis  # noqa: E402
+import numpy as np  # noqa: E402
+import pytest  # noqa: E402
 
 HERE = Path(__file__).parent
 sys.path.insert(0, str(HERE / "kernels"))  # kernel_cases.py: what the kernel tests share

@@ -19,17 +19,20 @@ EDGES = (63, 64, 65, 127, 128, 129)
 def check_exact(rng: np.random.Generator, n: int, k: int, c: int, dtype: Any) -> None:
     """|a| <= 64, |b| <= 128: sums of up to 2048 products stay below 2^24, exact in float32."""
     assert max(n, k, c) * 64 * 128 + 128 < 2**24
-    x, weight = rng.integers(-64, 65, (n, k)), rng.integers(-128, 129, (c, k))
-    bias, dlogits = rng.integers(-128, 129, c), rng.integers(-64, 65, (n, c))
+    # Integers held in float64, whose sums are exact to 2^53: NumPy multiplies int64 slowly.
+    x, weight = rng.integers(-64, 65, (n, k)) * 1.0, rng.integers(-128, 129, (c, k)) * 1.0
+    bias, dlogits = rng.integers(-128, 129, c) * 1.0, rng.integers(-64, 65, (n, c)) * 1.0
     given = [array.astype(dtype) for array in (x, weight, bias, dlogits)]
-    what = f"n={n}, k={k}, c={c}"
     logits = x @ weight.T
-    np.testing.assert_array_equal(kernels.linear(*given[:2]), logits, what)
-    np.testing.assert_array_equal(kernels.linear(*given[:3]), logits + bias, what)
     dx, dweight, dbias = kernels.linear_backward(given[0], given[1], given[3])
-    np.testing.assert_array_equal(dx, dlogits @ weight, what)
-    np.testing.assert_array_equal(dweight, dlogits.T @ x, what)
-    np.testing.assert_array_equal(dbias, dlogits.sum(0), what)
+    for name, got, exact in (
+        ("linear", kernels.linear(*given[:2]), logits),
+        ("linear with bias", kernels.linear(*given[:3]), logits + bias),
+        ("dx", dx, dlogits @ weight),
+        ("dweight", dweight, dlogits.T @ x),
+        ("dbias", dbias, dlogits.sum(0)),
+    ):
+        assert np.array_equal(got, exact), f"{name}, n={n}, k={k}, c={c}"
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
