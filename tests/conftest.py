@@ -16,9 +16,9 @@ from pathlib import Path
 # NumPy's matrix products here are small; its waiting threads would take the processors from ours.
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
-import hypothesis  # noqa: E402
-import numpy as np  # noqa: E402
-import pytest  # noqa: E402
+import hypothesis
+import numpy as np
+import pytest
 
 HERE = Path(__file__).parent
 sys.path.insert(0, str(HERE / "kernels"))  # kernel_cases.py: what the kernel tests share
