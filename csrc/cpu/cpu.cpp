@@ -3,7 +3,9 @@
 // Compiled for the oldest processor of the architecture and loaded before anything else. The levels are those of
 // the x86-64 psABI: v2 (SSE4.2), v3 (AVX2, FMA), v4 (AVX-512 F, BW, CD, DQ, VL). A level counts only when the
 // operating system saves the registers it uses (XCR0), which CPUID alone does not tell.
-#include <pybind11/pybind11.h>
+// Plain C API: a probe needs no more.
+#define PY_SSIZE_T_CLEAN
+#include <Python.h>
 
 #include <cstdint>
 #include <string>
@@ -62,11 +64,31 @@ std::vector<std::string> supported_levels() { return {"base"}; }
 }  // namespace
 #endif
 
-PYBIND11_MODULE(_cpu, m, pybind11::mod_gil_not_used()) {
-  m.doc() = "Which instruction-set levels this processor and operating system support, lowest first.";
-  m.def("supported_levels", [] {
-    pybind11::list names;
-    for (const auto& level : supported_levels()) names.append(level);
-    return pybind11::tuple(names);
-  });
+namespace {
+
+PyObject* supported(PyObject*, PyObject*) {
+  const auto levels = supported_levels();
+  PyObject* names = PyTuple_New(static_cast<Py_ssize_t>(levels.size()));
+  for (std::size_t i = 0; names && i < levels.size(); ++i) {
+    PyObject* name = PyUnicode_FromString(levels[i].c_str());
+    if (!name) Py_CLEAR(names);
+    else PyTuple_SET_ITEM(names, static_cast<Py_ssize_t>(i), name);
+  }
+  return names;
 }
+
+PyMethodDef methods[] = {{"supported_levels", supported, METH_NOARGS, "The levels this machine can run, lowest first."},
+                         {nullptr, nullptr, 0, nullptr}};
+
+PyModuleDef_Slot slots[] = {
+#if PY_VERSION_HEX >= 0x030d0000
+    {Py_mod_gil, Py_MOD_GIL_NOT_USED},
+#endif
+    {0, nullptr}};
+
+PyModuleDef definition = {PyModuleDef_HEAD_INIT, "_cpu", "What this processor and operating system support.", 0, methods, slots,
+                          nullptr, nullptr, nullptr};
+
+}  // namespace
+
+PyMODINIT_FUNC PyInit__cpu() { return PyModuleDef_Init(&definition); }

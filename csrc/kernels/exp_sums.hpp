@@ -10,8 +10,8 @@
 // max - max NaN, which `total` and `log_total` take in: such a row is NaN in softmax, while m + log1p(others) is +-inf.
 //
 // Narrow rows (up to narrow_columns) are worked on a block of `lanes` at a time with the rows in the lanes: loaded,
-// transposed in registers, transposed back. Wide rows run along the row. Sums are taken in blocks (8 columns or 512 elements)
-// and the blocks added up, in double for wide rows, so the error does not grow with the length. The path depends on the
+// transposed in registers, transposed back. Wide rows run along the row. Sums are taken in blocks (8 columns or 32 vectors)
+// and the blocks added up, for wide rows in compensated double, so the error does not grow with the length. The path depends on the
 // number of columns alone, and each lane on its own row alone: a row gives the same bits in any batch.
 #pragma once
 
@@ -93,51 +93,61 @@ SOFTSTEP_INLINE double sum_in_double(Vec<float> v) {
   return sum_lanes<double>(__builtin_convertvector(halves[0], Vec<double>) + __builtin_convertvector(halves[1], Vec<double>));
 }
 
+// A sum of doubles that keeps what each addition rounds off (Knuth's two-sum).
+class CompensatedSum {
+ public:
+  void add(double term) {
+    const double sum = sum_ + term, part = sum - sum_;
+    lost_ += (sum_ - (sum - part)) + (term - part);
+    sum_ = sum;
+  }
+  double total() const { return lost_ == lost_ ? sum_ + lost_ : sum_; }
+
+ private:
+  double sum_ = 0, lost_ = 0;
+};
+
 // exp(x - max) of one row, written to `e` where Keep asks for it (e may be x), and the sums.
 template <class T, bool Keep>
 SOFTSTEP_INLINE RowSums<T> exp_row(T* e, const T* x, int64_t n) {
   constexpr int L = lanes<T>;
-  constexpr int64_t block_size = 512;
+  constexpr int64_t block_size = 32 * L;
   const T max = row_max(x, n);
   const Vec<T> m = broadcast<T>(max);
-  double below = 0;
+  CompensatedSum below;
   int64_t equal = 0;
   for (int64_t first = 0; first < n; first += block_size) {
     const int64_t end = first + block_size < n ? first + block_size : n;
-    Vec<T> s0{}, s1{};
+    Vec<T> sum[4] = {};
     Vec<Int<T>> count{};
-    const auto one = [&](Vec<T> v, Vec<T>& sum) {
-      const auto is_max = v == m;
-      const Vec<T> y = exp<T>(v - m);
-      sum += select<T>(is_max, Vec<T>{}, y);
-      count -= is_max;
-      return y;
-    };
     int64_t i = first;
-    for (; i + 2 * L <= end; i += 2 * L) {
-      const Vec<T> y0 = one(load(x + i), s0), y1 = one(load(x + i + L), s1);
-      if constexpr (Keep) {
-        store(e + i, y0);
-        store(e + i + L, y1);
+    for (; i + 4 * L <= end; i += 4 * L) {
+#pragma GCC unroll 4
+      for (int u = 0; u < 4; ++u) {
+        const Vec<T> v = load(x + i + u * L);
+        const auto is_max = v == m;
+        const Vec<T> y = exp<T>(v - m);
+        sum[u] += select<T>(is_max, Vec<T>{}, y);
+        count -= is_max;
+        if constexpr (Keep) store(e + i + u * L, y);
       }
     }
     for (; i < end; i += L) {
       const int some = end - i < L ? static_cast<int>(end - i) : L;
-      // lanes beyond the row hold -inf: exp is 0, and they are not the maximum unless every logit is -inf
       const auto inside = lane_numbers<T>() < static_cast<Int<T>>(some);
-      const Vec<T> v = select<T>(inside, load_partial(x + i, some), broadcast<T>(-std::numeric_limits<T>::infinity()));
+      const Vec<T> v = load_partial(x + i, some);
       const auto is_max = (v == m) & inside;
       const Vec<T> y = exp<T>(v - m);
-      s0 += select<T>(is_max | ~inside, Vec<T>{}, y);
+      sum[0] += select<T>(is_max | ~inside, Vec<T>{}, y);
       count -= is_max;
       if constexpr (Keep) store_partial(e + i, y, some);
     }
-    below += sum_in_double(s0 + s1);
+    below.add(sum_in_double((sum[0] + sum[1]) + (sum[2] + sum[3])));
     Int<T> counts[L];
     std::memcpy(counts, &count, sizeof counts);
     for (Int<T> c : counts) equal += c;
   }
-  return {max, static_cast<T>(below + static_cast<double>(equal - 1))};
+  return {max, static_cast<T>(below.total() + static_cast<double>(equal - 1))};
 }
 
 }  // namespace softstep

@@ -33,7 +33,7 @@ def as_float(name: str, value: ArrayLike, like: Array | None = None, like_name: 
     array = value if type(value) is np.ndarray else as_array(name, value)
     dtype = array.dtype
     if dtype not in _FLOATS:
-        if dtype.kind in "biu" or (dtype.kind == "f" and array.size == 0 and not isinstance(value, np.ndarray)):
+        if dtype.kind in "iu" or (dtype.kind == "f" and array.size == 0 and not isinstance(value, np.ndarray)):
             array = array.astype(np.float64 if like is None else like.dtype)
         elif dtype.newbyteorder("=") in _FLOATS:
             array = array.astype(dtype.newbyteorder("="))
@@ -73,3 +73,12 @@ def check_reduction(reduction: str) -> str:
     if reduction not in ("mean", "sum", "none"):
         raise ValueError(f"reduction is {reduction!r}; accepted: 'mean', 'sum', 'none'")
     return reduction
+
+
+def check_apart(out: object, name: str, value: object, array: Array) -> None:
+    """Raise ValueError if `out` overlaps an input of which the kernel gets a copy, which hides that from its own check."""
+    if array is value or not (isinstance(out, np.ndarray) and isinstance(value, np.ndarray)):
+        return
+    same = (out.ctypes.data, out.shape, out.strides) == (value.ctypes.data, value.shape, value.strides)
+    if np.may_share_memory(out, value) and not same:
+        raise ValueError(f"out shares memory with {name}; accepted: an array of its own")

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from softstep import _native
-from softstep.kernels._arrays import Array, Reduction, as_float, as_targets, check_reduction
+from softstep.kernels._arrays import Array, Reduction, as_float, as_targets, check_apart, check_reduction
 from softstep.runtime import resolve_threads
 
 
@@ -66,6 +66,8 @@ def cross_entropy(
     x, t = as_float("logits", logits), as_targets("target", target)
     if check_reduction(reduction) == "none":
         losses = np.empty(x.shape[:1], x.dtype) if out is None else out
+        check_apart(out, "logits", logits, x)
+        check_apart(out, "target", target, t)
     elif out is not None:
         raise ValueError(f"out is given with reduction={reduction!r}; accepted with 'none' only")
     else:
@@ -124,6 +126,8 @@ def cross_entropy_with_grad(
     """
     x, t = as_float("logits", logits), as_targets("target", target)
     losses = np.empty(x.shape[:1], x.dtype) if check_reduction(reduction) == "none" else None
+    check_apart(out, "logits", logits, x)
+    check_apart(out, "target", target, t)
     dlogits = np.empty(x.shape, x.dtype) if out is None else out
     total, counted = _native.module.cross_entropy(
         losses, dlogits, x, t, _index(ignore_index), reduction == "mean", resolve_threads(threads)

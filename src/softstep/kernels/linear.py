@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from softstep import _native
-from softstep.kernels._arrays import Array, as_float
+from softstep.kernels._arrays import Array, as_float, check_apart
 from softstep.runtime import resolve_threads
 
 
@@ -57,6 +57,8 @@ def linear(
     xa = as_float("x", x)
     w = as_float("weight", weight, xa, "x")
     b = None if bias is None else as_float("bias", bias, xa, "x")
+    for name, value, array in (("x", x, xa), ("weight", weight, w), ("bias", bias, b)):
+        check_apart(out, name, value, array)
     if out is None:
         # ill-shaped inputs get an output of some shape: the native checks name the input first
         out = np.empty((*xa.shape[:1], *w.shape[:1]), xa.dtype)

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from softstep import _native
-from softstep.kernels._arrays import Array, Reduction, as_float, check_reduction
+from softstep.kernels._arrays import Array, Reduction, as_float, check_apart, check_reduction
 from softstep.runtime import resolve_threads
 
 
@@ -105,6 +105,8 @@ def mse_loss_with_grad(
     p = as_float("prediction", prediction)
     t = as_float("target", target, p, "prediction")
     elements = np.empty(p.shape, p.dtype) if check_reduction(reduction) == "none" else None
+    check_apart(out, "prediction", prediction, p)
+    check_apart(out, "target", target, t)
     dprediction = np.empty(p.shape, p.dtype) if out is None else out
     total = _native.module.squared_error(
         elements, dprediction, p, t, reduction == "mean", resolve_threads(threads)

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from softstep import _native
-from softstep.kernels._arrays import Array, as_float
+from softstep.kernels._arrays import Array, as_float, check_apart
 from softstep.runtime import resolve_threads
 
 
@@ -139,6 +139,8 @@ def logsumexp(
     1000.6931471805599
     """
     array = _with_axis_last(as_float("logits", logits), axis)
+    if out is not None:
+        check_apart(out, "logits", logits, array)
     shape = array.shape[:-1]
     if keepdims and array.ndim:
         where = axis % array.ndim
@@ -157,6 +159,8 @@ def _along_axis(
     array = as_float("logits", logits)
     kernel = getattr(_native.module, name)
     count = resolve_threads(threads)
+    if out is not None and array is not logits:
+        check_apart(out, "logits", logits, array)
     if axis == -1 or axis == array.ndim - 1:
         result = np.empty(array.shape, array.dtype) if out is None else out
         kernel(result, array, count)
