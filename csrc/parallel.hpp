@@ -12,6 +12,7 @@
 #include <chrono>
 #include <cstdint>
 #include <new>
+#include <type_traits>
 #include <vector>
 
 #if defined(_OPENMP)
@@ -65,12 +66,16 @@ class Interrupt {
   }
   bool stopped() const { return stopped_.load(std::memory_order_relaxed); }
 
+  // For any thread, inside a tile that may take long: is it to give up?
+  bool check(int thread) { return thread == 0 ? check() : stopped(); }
+
  private:
   std::chrono::steady_clock::time_point last_ = std::chrono::steady_clock::now();
   std::atomic<bool> stopped_{false};
 };
 
-// body(tile, thread) for every tile; it must not throw. Throws Interrupted.
+// body(tile, thread), or body(tile, thread, interrupt) if it looks at the flag itself, for every tile; it must not throw.
+// Throws Interrupted.
 template <class Body>
 void for_tiles(int64_t tiles, const Team& team, Body body) {
   Interrupt interrupt;
@@ -78,8 +83,9 @@ void for_tiles(int64_t tiles, const Team& team, Body body) {
   const auto run = [&](int64_t thread) {
     const int64_t end = tiles * (thread + 1) / threads;
     for (int64_t tile = tiles * thread / threads; tile < end; ++tile) {
-      if (thread == 0 ? interrupt.check() : interrupt.stopped()) return;
-      body(tile, static_cast<int>(thread));
+      if (interrupt.check(static_cast<int>(thread))) return;
+      if constexpr (std::is_invocable_v<Body, int64_t, int, Interrupt&>) body(tile, static_cast<int>(thread), interrupt);
+      else body(tile, static_cast<int>(thread));
     }
   };
   if (threads > 1) {

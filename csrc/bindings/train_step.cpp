@@ -26,7 +26,7 @@ template <class T>
 void take_features(TrainProblem<T>& p, const py::array& x) {
   check_ndim("x", x, 2, "(n, K)");
   with_feature("x", x, [&]<class X>(X) { p.feature = feature_of<X>(); });
-  if (x.shape(1) > 1 && x.strides(1) != x.itemsize()) throw py::value_error("x has columns that are not contiguous; accepted: contiguous rows");
+  if (x.size() > 0 && x.shape(1) > 1 && x.strides(1) != x.itemsize()) throw py::value_error("x has columns that are not contiguous; accepted: contiguous rows");
   if (!(x.flags() & py::detail::npy_api::NPY_ARRAY_ALIGNED_)) throw py::value_error("x is not aligned to its items; accepted: an aligned array");
   p.x = x.data();
   p.row_bytes = x.strides(0);

@@ -11,9 +11,15 @@ namespace softstep {
 namespace {
 
 constexpr int64_t rows_per_task = 4 * tile_rows;
+constexpr int64_t chain_rows = 16 * tile_rows;  // of one unbroken sum
 
 double nanoseconds(int64_t N, int64_t K, int64_t C) {
   return static_cast<double>(N) * static_cast<double>(K) * (0.03 * static_cast<double>(C) + 0.1);
+}
+
+template <class T>
+void add(T* sum, const T* term, int64_t count) {
+  for (int64_t i = 0; i < count; ++i) sum[i] += term[i];
 }
 
 // Tiles of rows begin .. end: visit(pointers to the rows and to those of the tile after, first row).
@@ -61,15 +67,28 @@ void narrow_backward(T* dweight, T* dbias, const T* x, const T* dlogits, int64_t
   const Scratch<T> partial(static_cast<std::size_t>(std::max<int64_t>(groups.count, 1) * size));
   const Scratch<T> partial_bias(static_cast<std::size_t>(groups.count * C));
   const Team team(threads, nanoseconds(N, K, C));
-  for_tiles(groups.count, team, [&](int64_t group, int) {
+  const Scratch<T> chains(static_cast<std::size_t>(team.threads() * (size + C)));
+  for_tiles(groups.count, team, [&](int64_t group, int thread, Interrupt& interrupt) {
     alignas(64) T tile[narrow_outputs * tile_rows];
-    const int64_t begin = group * groups.height;
-    for_row_tiles(x, K, begin, std::min(begin + groups.height, N), [&](const TileRows& rows, int64_t row) {
-      for (int r = 0; r < rows.count; r += lanes<T>)
-        load_columns<T>(reinterpret_cast<Vec<T>*>(tile + tile_place<T>(r, 0, C)), dlogits + (row + r) * C, C,
-                        std::min(lanes<T>, rows.count - r), static_cast<int>(C));
-      tiles.backward(partial.data() + group * size, partial_bias.data() + group * C, rows, tile, shape, row == begin);
-    });
+    T* const sum = partial.data() + group * size;
+    T* const bias_sum = partial_bias.data() + group * C;
+    T* const chain = chains.data() + thread * (size + C);
+    const int64_t begin = group * groups.height, end = std::min(begin + groups.height, N);
+    for (int64_t first = begin; first < end && !interrupt.check(thread); first += chain_rows) {
+      const bool start = first == begin;  // later chains are summed apart, so that none is long
+      T* const into = start ? sum : chain;
+      T* const bias_into = start ? bias_sum : chain + size;
+      for_row_tiles(x, K, first, std::min(first + chain_rows, end), [&](const TileRows& rows, int64_t row) {
+        for (int r = 0; r < rows.count; r += lanes<T>)
+          load_columns<T>(reinterpret_cast<Vec<T>*>(tile + tile_place<T>(r, 0, C)), dlogits + (row + r) * C, C,
+                          std::min(lanes<T>, rows.count - r), static_cast<int>(C));
+        tiles.backward(into, bias_into, rows, tile, shape, row == first);
+      });
+      if (!start) {
+        add(sum, chain, size);
+        add(bias_sum, chain + size, C);
+      }
+    }
   });
   if (N == 0) {
     std::fill(dweight, dweight + C * K, T(0));
@@ -78,9 +97,8 @@ void narrow_backward(T* dweight, T* dbias, const T* x, const T* dlogits, int64_t
   }
   for (int64_t step = 1; step < groups.count; step *= 2)
     for (int64_t g = 0; g + step < groups.count; g += 2 * step) {
-      for (int64_t i = 0; i < size; i += lanes<T>)
-        store(partial.data() + g * size + i, load(partial.data() + g * size + i) + load(partial.data() + (g + step) * size + i));
-      for (int64_t c = 0; c < C; ++c) partial_bias[static_cast<std::size_t>(g * C + c)] += partial_bias[static_cast<std::size_t>((g + step) * C + c)];
+      add(partial.data() + g * size, partial.data() + (g + step) * size, size);
+      add(partial_bias.data() + g * C, partial_bias.data() + (g + step) * C, C);
     }
   for (int64_t c = 0; c < C; ++c)
     std::memcpy(dweight + c * K, partial.data() + c * shape.stride, static_cast<std::size_t>(K) * sizeof(T));
@@ -110,23 +128,21 @@ void narrow_input_gradient(T* dx, const T* weight, const T* dlogits, int64_t N, 
   });
 }
 
-// Sums of the columns, by groups of rows and a tree over them.
+// Sums of the columns in double, by groups of rows and a tree over them.
 template <class T>
 void column_sums(T* out, const T* a, int64_t rows, int64_t columns, int threads) {
   const RowGroups groups(rows);
-  const Scratch<T> partial(static_cast<std::size_t>(std::max<int64_t>(groups.count, 1) * columns));
-  if (rows == 0) std::fill(partial.data(), partial.data() + columns, T(0));
+  std::vector<double> partial(static_cast<std::size_t>(std::max<int64_t>(groups.count, 1) * columns));
   const Team team(threads, static_cast<double>(rows) * static_cast<double>(columns) * 0.2);
   for_tiles(groups.count, team, [&](int64_t group, int) {
-    T* sum = partial.data() + group * columns;
-    std::fill(sum, sum + columns, T(0));
+    double* sum = partial.data() + group * columns;
     for (int64_t row = group * groups.height; row < std::min((group + 1) * groups.height, rows); ++row)
-      for (int64_t c = 0; c < columns; ++c) sum[c] += a[row * columns + c];
+      for (int64_t c = 0; c < columns; ++c) sum[c] += static_cast<double>(a[row * columns + c]);
   });
   for (int64_t step = 1; step < groups.count; step *= 2)
     for (int64_t g = 0; g + step < groups.count; g += 2 * step)
-      for (int64_t c = 0; c < columns; ++c) partial.data()[g * columns + c] += partial.data()[(g + step) * columns + c];
-  std::copy(partial.data(), partial.data() + columns, out);
+      add(partial.data() + g * columns, partial.data() + (g + step) * columns, columns);
+  for (int64_t c = 0; c < columns; ++c) out[c] = static_cast<T>(partial[static_cast<std::size_t>(c)]);
 }
 
 }  // namespace

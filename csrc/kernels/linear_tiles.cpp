@@ -28,9 +28,10 @@ SOFTSTEP_INLINE Vec<T> features(const X* row, int64_t k, const LinearShape<T>& s
   return x;
 }
 
-// The products of row_block rows and NC classes, not yet added across lanes: sums[c * lanes + r].
+// The products of row_block rows and NC classes over features begin .. end, not yet added across lanes: sums[c * lanes + r].
 template <class T, class X, bool Affine, int NC>
-SOFTSTEP_INLINE void forward_block(Vec<T>* sums, const X* const* rows, const T* weight, const LinearShape<T>& shape, const char* next) {
+SOFTSTEP_INLINE void forward_block(Vec<T>* sums, const X* const* rows, const T* weight, const LinearShape<T>& shape, int64_t begin,
+                                   int64_t end, const char* next) {
   constexpr int L = lanes<T>;
   Vec<T> acc[NC][row_block<T>] = {};
   const auto multiply_add = [&]<bool Whole>(std::bool_constant<Whole>, int64_t k) {
@@ -44,15 +45,15 @@ SOFTSTEP_INLINE void forward_block(Vec<T>* sums, const X* const* rows, const T* 
       for (int r = 0; r < row_block<T>; ++r) acc[c][r] = fma<T>(w, x[r], acc[c][r]);
     }
   };
-  const int64_t whole = shape.features / L * L;
-  for (int64_t k = 0; k < whole; k += L) {
+  const int64_t whole = begin + (end - begin) / L * L;
+  for (int64_t k = begin; k < whole; k += L) {
     if (next) {
       for (int line = 0; line < L * static_cast<int>(sizeof(X)); line += cache_line)
         prefetch(next + k * static_cast<int64_t>(sizeof(X)) + line);
     }
     multiply_add(std::true_type{}, k);
   }
-  if (whole < shape.features) multiply_add(std::false_type{}, whole);
+  if (whole < end) multiply_add(std::false_type{}, whole);
 #pragma GCC unroll 5
   for (int c = 0; c < NC; ++c)
 #pragma GCC unroll 4
@@ -66,33 +67,44 @@ int rows_fetched_forward(const LinearShape<T>& shape, int blocks) {
   return static_cast<int>(std::min<int64_t>(calls, tile_rows));
 }
 
-template <class T, class X, bool Affine>
-void forward(T* logits, const TileRows& x, const T* weight, const T* bias, const LinearShape<T>& shape) {
+// Classes first .. first + NC - 1 of all rows of the tile, over features begin .. end.
+template <class T, class X, bool Affine, int NC>
+void forward_classes(T* logits, const TileRows& x, const T* weight, const T* bias, const LinearShape<T>& shape, int64_t first,
+                     int64_t begin, int64_t end) {
   constexpr int L = lanes<T>;
   const X* const* rows = reinterpret_cast<const X* const*>(x.rows);
-  const int groups = (x.count + L - 1) / L;  // of L rows
-  int fetched = 0;
-  alignas(64) Vec<T> sums[class_block * L];
-  for (int64_t first = 0; first < shape.outputs; first += class_block) {
-    const int classes = static_cast<int>(std::min<int64_t>(class_block, shape.outputs - first));
-    for (int group = 0; group < groups; ++group) {
-      for (int r = 0; r < L; r += row_block<T>, ++fetched) {
-        const char* next = x.next && fetched < tile_rows ? static_cast<const char*>(x.next[fetched]) : nullptr;
-        const auto block = [&]<int NC>(std::integral_constant<int, NC>) {
-          forward_block<T, X, Affine, NC>(sums + r, rows + group * L + r, weight + first * shape.stride, shape, next);
-        };
-        switch (classes) {
-          case 1: block(std::integral_constant<int, 1>{}); break;
-          case 2: block(std::integral_constant<int, 2>{}); break;
-          case 3: block(std::integral_constant<int, 3>{}); break;
-          case 4: block(std::integral_constant<int, 4>{}); break;
-          default: block(std::integral_constant<int, 5>{});
-        }
-      }
-      for (int c = 0; c < classes; ++c) {
-        const T b = bias ? bias[first + c] : T(0);
-        store(logits + tile_place<T>(group * L, first + c, shape.outputs), row_sums<T>(sums + c * L) + b);
-      }
+  const int blocks = (x.count + L - 1) / L * (L / row_block<T>);
+  int fetched = static_cast<int>(std::min<int64_t>(first / class_block * blocks, tile_rows));
+  alignas(64) Vec<T> sums[NC * L];
+  for (int group = 0; group < x.count; group += L) {
+    for (int r = 0; r < L; r += row_block<T>, ++fetched) {
+      const char* next = x.next && fetched < tile_rows ? static_cast<const char*>(x.next[fetched]) : nullptr;
+      forward_block<T, X, Affine, NC>(sums + r, rows + group + r, weight + first * shape.stride, shape, begin, end, next);
+    }
+    for (int c = 0; c < NC; ++c) {
+      T* place = logits + tile_place<T>(group, first + c, shape.outputs);
+      const Vec<T> before = begin ? load(place) : broadcast<T>(bias ? bias[first + c] : T(0));
+      store(place, before + row_sums<T>(sums + c * L));
+    }
+  }
+}
+
+template <class T, class X, bool Affine>
+void forward(T* logits, const TileRows& x, const T* weight, const T* bias, const LinearShape<T>& shape) {
+  constexpr int64_t chain = 512 * lanes<T>;  // features in one unbroken sum
+  for (int64_t begin = 0; begin == 0 || begin < shape.features; begin += chain) {
+    const int64_t end = std::min(begin + chain, shape.features);
+    const auto classes = [&]<int NC>(std::integral_constant<int, NC>, int64_t first) {
+      forward_classes<T, X, Affine, NC>(logits, x, weight, bias, shape, first, begin, end);
+    };
+    int64_t first = 0;
+    for (; first + class_block <= shape.outputs; first += class_block) classes(std::integral_constant<int, class_block>{}, first);
+    switch (shape.outputs - first) {
+      case 4: classes(std::integral_constant<int, 4>{}, first); break;
+      case 3: classes(std::integral_constant<int, 3>{}, first); break;
+      case 2: classes(std::integral_constant<int, 2>{}, first); break;
+      case 1: classes(std::integral_constant<int, 1>{}, first); break;
+      default: break;
     }
   }
 }

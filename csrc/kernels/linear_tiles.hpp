@@ -14,8 +14,8 @@
 // tile, the gradients broadcast.
 // Both prefetch the rows of the tile that comes next, about a line per 20 multiply-adds; `next` may be null.
 //
-// Numerics: each logit is a sum over k in `lanes` interleaved chains and a tree over them; each gradient a chain over the rows
-// of a group of tiles. The order depends on shapes alone.
+// Numerics: each logit is a sum over k in `lanes` interleaved chains of at most 512 terms and a tree over them; each gradient a
+// chain over the rows since `first`. The order depends on shapes alone.
 #pragma once
 
 #include "parallel.hpp"

@@ -105,18 +105,20 @@ void matrix_product(T* out, const Operand<T>& a, const Operand<T>& b, const T* b
       pack_panel(packed.data() + (k * panels + p * std::min(block_k<T>, K - k)) * panel<T>, b, p * panel<T>,
                  static_cast<int>(std::min<int64_t>(panel<T>, N - p * panel<T>)), k, std::min(k + block_k<T>, K));
   });
-  for_tiles(row_tiles * groups, team, [&](int64_t tile, int thread) {
+  for_tiles(row_tiles * groups, team, [&](int64_t tile, int thread, Interrupt& interrupt) {
     const int64_t row = tile / groups * block_rows, rows = std::min(block_rows, M - row);
     const int64_t group = tile % groups, panel_end = panels * (group + 1) / groups;
     T* own = strips.data() + thread * (block_rows + strip) * depth;
     for (int64_t k = 0; k == 0 || k < K; k += block_k<T>) {
       const int64_t some = std::min(block_k<T>, K - k);
       pack_strips(own, a, row, rows, k, k + some);
-      for (int64_t p = panels * group / groups; p < panel_end; ++p)
+      for (int64_t p = panels * group / groups; p < panel_end; ++p) {
+        if (interrupt.check(thread)) return;
         for (int64_t r = 0; r < rows; r += strip)
           multiply(out + (row + r) * N + p * panel<T>, N, own + r * some, packed.data() + (k * panels + p * some) * panel<T>,
                    bias ? bias + p * panel<T> : nullptr, some, static_cast<int>(std::min<int64_t>(strip, rows - r)),
                    static_cast<int>(std::min<int64_t>(panel<T>, N - p * panel<T>)), k == 0);
+      }
     }
   });
 }

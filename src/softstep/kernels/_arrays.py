@@ -65,7 +65,7 @@ def as_targets(name: str, value: ArrayLike) -> NDArray[np.int64]:
 def check_in_place(name: str, value: object) -> None:
     """Raise TypeError unless `value` is an ndarray: what is changed in place is never converted."""
     if not isinstance(value, np.ndarray):
-        raise TypeError(f"{name} is a {type(value).__name__}; accepted: an ndarray, changed in place")
+        raise TypeError(f"{name} is a {type(value).__name__}; accepted: an ndarray, which is written in place")
 
 
 def check_reduction(reduction: str) -> str:
@@ -77,8 +77,12 @@ def check_reduction(reduction: str) -> str:
 
 def check_apart(out: object, name: str, value: object, array: Array) -> None:
     """Raise ValueError if `out` overlaps an input of which the kernel gets a copy, which hides that from its own check."""
-    if array is value or not (isinstance(out, np.ndarray) and isinstance(value, np.ndarray)):
+    if out is None:
         return
+    check_in_place("out", out)
+    if array is value or not isinstance(value, np.ndarray):
+        return
+    assert isinstance(out, np.ndarray)
     same = (out.ctypes.data, out.shape, out.strides) == (value.ctypes.data, value.shape, value.strides)
     if np.may_share_memory(out, value) and not same:
         raise ValueError(f"out shares memory with {name}; accepted: an array of its own")

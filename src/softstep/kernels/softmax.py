@@ -159,7 +159,7 @@ def _along_axis(
     array = as_float("logits", logits)
     kernel = getattr(_native.module, name)
     count = resolve_threads(threads)
-    if out is not None and array is not logits:
+    if out is not None:
         check_apart(out, "logits", logits, array)
     if axis == -1 or axis == array.ndim - 1:
         result = np.empty(array.shape, array.dtype) if out is None else out
