@@ -3,8 +3,50 @@
 from __future__ import annotations
 
 from softstep import kernels, reference
+from softstep.data import (
+    MNIST,
+    ArrayDataModule,
+    DataModule,
+    Digits,
+    SyntheticRegressionData,
+)
+from softstep.models import (
+    Classifier,
+    LinearRegression,
+    ModelFileError,
+    Module,
+    Parameter,
+    SoftmaxRegression,
+    load,
+    save,
+)
+from softstep.optimizers import SGD
 from softstep.runtime import show_config, threads
+from softstep.training import EpochRecord, Trainer, evaluate
 
 __version__ = "0.1.0"
 
-__all__ = ["__version__", "kernels", "reference", "show_config", "threads"]
+__all__ = [
+    "MNIST",
+    "SGD",
+    "ArrayDataModule",
+    "Classifier",
+    "DataModule",
+    "Digits",
+    "EpochRecord",
+    "LinearRegression",
+    "ModelFileError",
+    "Module",
+    "Parameter",
+    "SoftmaxRegression",
+    "SyntheticRegressionData",
+    "Trainer",
+    "__version__",
+    "evaluate",
+    "kernels",
+    "load",
+    "reference",
+    "save",
+    "show_config",
+    "threads",
+]

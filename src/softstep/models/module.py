@@ -1,0 +1,222 @@
+"""The base class of models."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Mapping
+from typing import Any, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from softstep.models.checks import check_integer
+from softstep.models.parameter import Parameter
+from softstep.optimizers import SGD
+
+__all__ = ["Module"]
+
+Self = TypeVar("Self", bound="Module")
+
+
+class Module:
+    """A model: what it computes, its loss, and the gradients of that loss.
+
+    A subclass defines ``forward(x)``, ``loss(y_hat, y)`` and ``backward(batch)``. There is no
+    automatic differentiation: ``backward`` computes the gradient of the batch's loss with respect
+    to each parameter and leaves it in ``parameter.grad``. Attributes that are parameters, modules,
+    or lists of either, are found by `parameters`.
+
+    Parameters
+    ----------
+    seed : int, default 0
+        Of the initialisation; at least 0.
+
+    Attributes
+    ----------
+    lr : float
+        The learning rate that `configure_optimizers` uses; set by the subclass.
+    training : bool
+        Whether the model is being trained; see `train` and `eval`.
+    threads : int or None
+        How many threads its kernels use at the most; None follows `softstep.threads`. A trainer
+        sets it while it runs.
+
+    References
+    ----------
+    A. Zhang, Z. C. Lipton, M. Li, A. J. Smola, "Dive into Deep Learning", section 3.2.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from softstep import Module, Parameter
+    >>> class Mean(Module):
+    ...     def __init__(self):
+    ...         self.lr, self.w = 0.5, Parameter([0.0])
+    ...     def forward(self, x):
+    ...         return np.full(len(x), self.w.data)
+    ...     def loss(self, y_hat, y):
+    ...         return 0.5 * np.mean((y_hat - y) ** 2)
+    ...     def backward(self, batch):
+    ...         x, y = batch
+    ...         self.w.accumulate(np.mean(self(x) - y, keepdims=True))
+    >>> model, batch = Mean(), (np.zeros((4, 1), np.float32), np.full(4, 8, np.float32))
+    >>> optimizer = model.configure_optimizers()
+    >>> model.backward(batch)
+    >>> optimizer.step()
+    >>> model.w.data
+    array([4.], dtype=float32)
+    """
+
+    # On the class, so that a subclass whose __init__ does not call this one works, too.
+    lr: float
+    seed: int = 0
+    training: bool = True
+    threads: int | None = None
+
+    def __init__(self, *, seed: int = 0) -> None:
+        self.seed = check_integer("seed", seed, 0)
+
+    # What a subclass defines
+
+    def forward(self, x: Any) -> Any:
+        """Compute the model's output for features."""
+        raise NotImplementedError(f"{type(self).__name__} defines no forward(x)")
+
+    def loss(self, y_hat: Any, y: Any) -> Any:
+        """Compute the loss of outputs, given the targets."""
+        raise NotImplementedError(f"{type(self).__name__} defines no loss(y_hat, y)")
+
+    def backward(self, batch: Any) -> None:
+        """Leave the gradient of the batch's loss in each parameter's ``grad``."""
+        raise NotImplementedError(
+            f"{type(self).__name__} defines no backward(batch). softstep has no automatic "
+            "differentiation: compute the gradient of the loss with respect to each parameter and "
+            "leave it in parameter.grad"
+        )
+
+    # What a trainer calls
+
+    def __call__(self, *inputs: Any) -> Any:
+        """Return ``forward(*inputs)``."""
+        return self.forward(*inputs)
+
+    def training_step(self, batch: Any) -> Any:
+        """Return the loss of a training batch (features..., targets)."""
+        return self.loss(self(*batch[:-1]), batch[-1])
+
+    def validation_step(self, batch: Any) -> Any:
+        """Return what is measured on a validation batch: ``{"loss": ...}``, a mean over its rows.
+
+        A number is taken as the loss. ``"accuracy"`` is recorded, too.
+        """
+        return {"loss": self.loss(self(*batch[:-1]), batch[-1])}
+
+    def configure_optimizers(self) -> Any:
+        """Return the optimizer: `SGD` with the learning rate ``self.lr`` by default."""
+        return SGD(self.parameters(), self.lr)
+
+    def train(self: Self, mode: bool = True) -> Self:
+        """Say that training begins, to this model and those inside of it; return the model."""
+        for module in self.modules():
+            module.training = bool(mode)
+        return self
+
+    def eval(self: Self) -> Self:
+        """Say that training has ended, to this model and those inside of it; return the model."""
+        return self.train(False)
+
+    # Parameters
+
+    def named_parameters(self) -> dict[str, Parameter]:
+        """Return the parameters under their attributes' names, in order; each of them once."""
+        found = _walk("", self, {id(self)})
+        return {name: value for name, value in found if isinstance(value, Parameter)}
+
+    def parameters(self) -> list[Parameter]:
+        """Return the parameters, in the order in which they became attributes."""
+        return list(self.named_parameters().values())
+
+    def require_data(self) -> None:
+        """Raise RuntimeError if the model has parameters without values."""
+        if not all(parameter.is_initialized for parameter in self.parameters()):
+            raise RuntimeError(
+                f"this {type(self).__name__} has seen no data, so it has no parameters yet: "
+                "fit it, call it on a batch, or load it"
+            )
+
+    def modules(self) -> list[Module]:
+        """Return the module itself and the modules inside of it; each of them once."""
+        return [
+            self,
+            *(value for _, value in _walk("", self, {id(self)}) if isinstance(value, Module)),
+        ]
+
+    # Files
+
+    def hyperparameters(self) -> dict[str, Any]:
+        """Return the constructor's arguments that make a model like this one, for `save`.
+
+        Numbers, strings, booleans, None, and lists and dictionaries of these.
+        """
+        return {}
+
+    def accept_parameters(self, values: Mapping[str, NDArray[Any]]) -> None:
+        """Take parameters from a file.
+
+        Raises
+        ------
+        ValueError
+            Names, shapes or dtypes are not those of this model; nothing has been changed then.
+        """
+        mine = self.named_parameters()
+        if set(values) != set(mine):
+            raise ValueError(f"the parameters are {sorted(values)}; accepted: {sorted(mine)}")
+        for name, parameter in mine.items():
+            if parameter.is_initialized:
+                check_parameter(name, values[name], parameter.shape, parameter.dtype)
+        for name, parameter in mine.items():
+            parameter.data, parameter.grad = values[name], None
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Save the model as a safetensors file; see `softstep.save`."""
+        from softstep.models.serialization import save
+
+        save(self, path)
+
+    @classmethod
+    def load(cls: type[Self], path: str | os.PathLike[str]) -> Self:
+        """Load a model that `save` has written; see `softstep.load`.
+
+        Raises
+        ------
+        ModelFileError
+            Besides what `softstep.load` says: the file holds a model of another class.
+        """
+        from softstep.models.serialization import load_as
+
+        return load_as(cls, path)
+
+
+def check_parameter(
+    name: str, value: NDArray[Any], shape: tuple[int | None, ...], dtype: np.dtype[Any]
+) -> None:
+    """Raise ValueError unless an array has the shape (None: any length) and the dtype."""
+    fits = len(value.shape) == len(shape) and all(
+        expected in (None, length) for length, expected in zip(value.shape, shape, strict=True)
+    )
+    if not fits or value.dtype != dtype:
+        wanted = ", ".join("any" if length is None else str(length) for length in shape)
+        raise ValueError(f"{name} is {value.dtype} {value.shape}; accepted: {dtype} ({wanted})")
+
+
+def _walk(prefix: str, owner: Any, seen: set[int]) -> Iterator[tuple[str, Any]]:
+    """Yield parameters and modules that a module or list holds, outer ones first, each once."""
+    items = vars(owner).items() if isinstance(owner, Module) else enumerate(owner)
+    for key, value in items:
+        if not isinstance(value, (Parameter, Module, list, tuple)) or id(value) in seen:
+            continue
+        seen.add(id(value))
+        if not isinstance(value, (list, tuple)):
+            yield f"{prefix}{key}", value
+        if not isinstance(value, Parameter):
+            yield from _walk(f"{prefix}{key}.", value, seen)
