@@ -6,6 +6,7 @@ What goes wrong is one line on standard error and exit status 2; Ctrl-C is statu
 from __future__ import annotations
 
 import argparse
+import contextlib
 import json
 import math
 import os
@@ -18,7 +19,6 @@ import softstep
 from softstep.data import ImageDataModule
 from softstep.models.affine import AffineModel
 from softstep.models.checks import check_integer, check_number
-from softstep.runtime import check_threads
 
 __all__ = ["main"]
 
@@ -68,16 +68,19 @@ def main(arguments: Sequence[str] | None = None) -> int:
     >>> main(["evaluate", "no-such-file"])
     2
     """
-    options = _parser().parse_args(arguments)
     try:
-        options.run(options)
-        sys.stdout.flush()
+        try:
+            options = _parser().parse_args(arguments)
+            options.run(options)
+        finally:
+            sys.stdout.flush()
     except KeyboardInterrupt:
         return _fail("interrupted", _INTERRUPTED)
     except BrokenPipeError:
         _discard_output()
         return _CLOSED_PIPE
     except OSError as error:
+        _discard_output()
         return _fail(_name_file(error))
     except (
         ArithmeticError,
@@ -102,8 +105,8 @@ class _Reporting(softstep.Trainer):
         super().fit_epoch()
         record = self.history[-1]
         print(
-            f"epoch {record.epoch + 1}/{self.max_epochs}: train loss {record.train_loss:.4f}, "
-            f"test loss {record.val_loss:.4f}, test accuracy {record.val_accuracy:.4f}, "
+            f"epoch {record.epoch + 1}/{self.max_epochs}: train loss {record.train_loss:.4g}, "
+            f"test loss {record.val_loss:.4g}, test accuracy {record.val_accuracy:.4f}, "
             f"{record.rows_per_second:,.0f} rows/s",
             flush=True,
         )
@@ -168,7 +171,7 @@ def _evaluate(options: argparse.Namespace) -> None:
             }
         )
     else:
-        print(f"test accuracy {found.accuracy:.4f}, test loss {found.mean_loss:.4f}")
+        print(f"test accuracy {found.accuracy:.4f}, test loss {found.mean_loss:.4g}")
 
 
 def _info(options: argparse.Namespace) -> None:
@@ -225,7 +228,7 @@ def _parser() -> argparse.ArgumentParser:
 
     train = _command(commands, "train", _train, "train softmax regression and save the model")
     _add_data(train)
-    each = ", ".join("{0}: {{{0}}}".format(name) for name in _DATA)
+    each = ", ".join(f"{name}: {{{name}}}" for name in _DATA)
     for name, kind, text in (
         ("epochs", _integer(1), "passes over the training rows"),
         ("lr", _number, "learning rate"),
@@ -278,7 +281,7 @@ def _add_data(parser: argparse.ArgumentParser) -> None:
 
 def _add_common(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
-        "--threads", type=_argument(int, check_threads), metavar="N",
+        "--threads", type=_integer(1), metavar="N",
         help="at most so many threads; results do not depend on it (default: automatic)",
     )  # fmt: skip
     parser.add_argument("--json", action="store_true", help="print one JSON object, nothing else")
@@ -345,7 +348,11 @@ def _finite(value: Any) -> Any:
 
 
 def _discard_output() -> None:
-    """Send the rest nowhere, so that Python's own flush at exit does not meet the closed pipe."""
-    devnull = os.open(os.devnull, os.O_WRONLY)
-    os.dup2(devnull, sys.stdout.fileno())
-    os.close(devnull)
+    """If the output cannot be written, send the rest nowhere, lest Python try again at its exit."""
+    try:
+        sys.stdout.flush()
+    except OSError:
+        devnull = os.open(os.devnull, os.O_WRONLY)
+        with contextlib.suppress(OSError, ValueError):  # an output without a descriptor
+            os.dup2(devnull, sys.stdout.fileno())
+        os.close(devnull)

@@ -109,7 +109,8 @@ class Classifier(Module):
         """
         self.require_data()
         logits: NDArray[Any] = np.asarray(self(x))
-        return logits.argmax(axis=1)
+        classes: NDArray[np.int64] = logits.argmax(axis=1)
+        return classes
 
     def predict_proba(self, x: ArrayLike) -> NDArray[Any]:
         """Return the probabilities (N, C) of all classes; errors as `predict`."""

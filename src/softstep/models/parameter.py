@@ -76,7 +76,8 @@ class Parameter:
         native = array.dtype.newbyteorder("=")
         if native not in (np.float32, np.float64):
             raise TypeError(f"data has the dtype {array.dtype}; accepted: float32, float64")
-        self._data = np.require(array, native, ["C", "A", "W"])
+        usable = array.dtype.isnative and array.flags.carray  # contiguous, aligned, writable
+        self._data = array if usable else np.array(array, dtype=native, order="C")
 
     @property
     def is_initialized(self) -> bool:

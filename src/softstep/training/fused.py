@@ -143,11 +143,13 @@ class FusedTraining:
     ) -> None:
         self.kernels, self.model, self.optimizer = chosen, model, optimizer
         self.rows = _Rows(model, arrays)
-        if len(self.rows.x) == 0:
+        n = len(self.rows.x)
+        if n == 0:
             raise ValueError("the training data have no rows")
-        self.seed, self.batch_size = data.seed, check_integer("batch_size", data.batch_size, 1)
+        self.seed = data.seed
+        self.batch_size = min(check_integer("batch_size", data.batch_size, 1), n)
         self.call_rows = rows_per_call(model.weight.shape, self.batch_size)
-        self.steps: int | None = -(-len(self.rows.x) // self.batch_size)
+        self.steps: int | None = -(-n // self.batch_size)
         self._positions = [
             next(i for i, p in enumerate(optimizer.params) if p is mine)
             for mine in (model.weight, model.bias)

@@ -110,9 +110,11 @@ class Trainer:
         """
         if not isinstance(model, Module):
             raise TypeError(f"model is a {type(model).__name__}; accepted: a Module")
+        _require("data is", data, "train_dataloader", "val_dataloader")
         with exclusive(self, model), limited(self.threads, *model.modules()):
             self.history, self.epoch, self.model = [], 0, model
             self.optim = model.configure_optimizers()
+            _require("configure_optimizers() returned", self.optim, "step", "zero_grad")
             with limited(self.threads, self.optim):
                 self._prepare(model, data)
                 try:
@@ -179,3 +181,11 @@ class Trainer:
         if self._progress is not None:
             self._progress.close()
         self._training = self._evaluation = self._progress = None
+
+
+def _require(what: str, thing: object, *methods: str) -> None:
+    """Raise TypeError unless an object has the methods."""
+    if not all(callable(getattr(thing, method, None)) for method in methods):
+        raise TypeError(
+            f"{what} a {type(thing).__name__}; accepted: an object with {' and '.join(methods)}"
+        )
