@@ -103,6 +103,33 @@ void for_tiles(int64_t tiles, const Team& team, Body body) {
   if (interrupt.stopped()) throw Interrupted{};
 }
 
+// All threads of a team meet. It spins for some tens of microseconds and then sleeps: where another process holds one of our
+// processors, a thread that sleeps gives its own to the one it waits for. (OpenMP's barrier spins for milliseconds, and a run of
+// minibatches meets thousands of times.)
+class Barrier {
+ public:
+  void wait(int threads) {
+    const unsigned round = round_.load(std::memory_order_relaxed);
+    if (arrived_.fetch_add(1, std::memory_order_acq_rel) + 1 == threads) {
+      arrived_.store(0, std::memory_order_relaxed);
+      round_.fetch_add(1, std::memory_order_release);
+      round_.notify_all();
+      return;
+    }
+    for (int spins = 0; spins < 1000; ++spins) {
+      if (round_.load(std::memory_order_acquire) != round) return;
+#if defined(__x86_64__)
+      __builtin_ia32_pause();
+#endif
+    }
+    round_.wait(round, std::memory_order_acquire);
+  }
+
+ private:
+  alignas(64) std::atomic<int> arrived_{0};
+  alignas(64) std::atomic<unsigned> round_{0};
+};
+
 // The sum of the values as a fixed binary tree, whoever computed them.
 inline double tree_sum(std::vector<double>& values) {
   const std::size_t n = values.size();

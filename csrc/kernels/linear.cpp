@@ -22,7 +22,7 @@ void add(T* sum, const T* term, int64_t count) {
   for (int64_t i = 0; i < count; ++i) sum[i] += term[i];
 }
 
-// Tiles of rows begin .. end: visit(pointers to the rows and to those of the tile after, first row).
+// Tiles of rows begin .. end: visit(tile, its first row).
 template <class T, class Visit>
 void for_row_tiles(const T* x, int64_t K, int64_t begin, int64_t end, Visit visit) {
   const void* pointers[2][tile_rows];
@@ -34,7 +34,8 @@ void for_row_tiles(const T* x, int64_t K, int64_t begin, int64_t end, Visit visi
   for (int64_t row = begin; row < end; row += tile_rows, side = !side) {
     const bool more = row + tile_rows < end;
     if (more) point(pointers[!side], row + tile_rows);
-    visit(TileRows{pointers[side], more ? pointers[!side] : nullptr, static_cast<int>(std::min<int64_t>(tile_rows, end - row))}, row);
+    TileRows tile{pointers[side], more ? pointers[!side] : nullptr, static_cast<int>(std::min<int64_t>(tile_rows, end - row))};
+    visit(tile, row);
   }
 }
 
@@ -49,7 +50,7 @@ void narrow_forward(T* logits, const T* x, const T* weight, const T* bias, int64
   const Team team(threads, nanoseconds(N, K, C));
   for_tiles((N + rows_per_task - 1) / rows_per_task, team, [&](int64_t task, int) {
     alignas(64) T tile[narrow_outputs * tile_rows];
-    for_row_tiles(x, K, task * rows_per_task, std::min((task + 1) * rows_per_task, N), [&](const TileRows& rows, int64_t row) {
+    for_row_tiles(x, K, task * rows_per_task, std::min((task + 1) * rows_per_task, N), [&](TileRows& rows, int64_t row) {
       tiles.forward(tile, rows, w, bias, shape);
       for (int r = 0; r < rows.count; r += lanes<T>)
         store_columns<T>(logits + (row + r) * C, C, reinterpret_cast<const Vec<T>*>(tile + tile_place<T>(r, 0, C)),
@@ -78,7 +79,7 @@ void narrow_backward(T* dweight, T* dbias, const T* x, const T* dlogits, int64_t
       const bool start = first == begin;  // later chains are summed apart, so that none is long
       T* const into = start ? sum : chain;
       T* const bias_into = start ? bias_sum : chain + size;
-      for_row_tiles(x, K, first, std::min(first + chain_rows, end), [&](const TileRows& rows, int64_t row) {
+      for_row_tiles(x, K, first, std::min(first + chain_rows, end), [&](TileRows& rows, int64_t row) {
         for (int r = 0; r < rows.count; r += lanes<T>)
           load_columns<T>(reinterpret_cast<Vec<T>*>(tile + tile_place<T>(r, 0, C)), dlogits + (row + r) * C, C,
                           std::min(lanes<T>, rows.count - r), static_cast<int>(C));

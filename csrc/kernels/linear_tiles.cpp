@@ -9,9 +9,9 @@ namespace softstep {
 namespace {
 
 #if defined(__AVX512F__) || defined(__aarch64__)
-constexpr int most_rows = 4, wide_classes = 10;  // 32 registers
+constexpr int most_rows = 4;  // 32 registers
 #else
-constexpr int most_rows = 2, wide_classes = 0;  // 16 registers
+constexpr int most_rows = 2;  // 16 registers
 #endif
 template <class T>
 constexpr int row_block = lanes<T> < most_rows ? lanes<T> : most_rows;
@@ -47,10 +47,8 @@ SOFTSTEP_INLINE void forward_block(Vec<T>* sums, const X* const* rows, const T* 
   };
   const int64_t whole = begin + (end - begin) / L * L;
   for (int64_t k = begin; k < whole; k += L) {
-    if (next) {
-      for (int line = 0; line < L * static_cast<int>(sizeof(X)); line += cache_line)
-        prefetch(next + k * static_cast<int64_t>(sizeof(X)) + line);
-    }
+    for (int64_t line = 0; line < L * static_cast<int64_t>(sizeof(X)); line += cache_line)
+      prefetch(next + k * static_cast<int64_t>(sizeof(X)) + line);
     multiply_add(std::true_type{}, k);
   }
   if (whole < end) multiply_add(std::false_type{}, whole);
@@ -60,26 +58,34 @@ SOFTSTEP_INLINE void forward_block(Vec<T>* sums, const X* const* rows, const T* 
     for (int r = 0; r < row_block<T>; ++r) sums[c * L + r] = acc[c][r];
 }
 
-// How many of the next tile's rows forward fetches; backward fetches the others.
-template <class T>
-int rows_fetched_forward(const LinearShape<T>& shape, int blocks) {
-  const int64_t calls = (shape.outputs + class_block - 1) / class_block * blocks;
-  return static_cast<int>(std::min<int64_t>(calls, tile_rows));
+// visit(how many, first) for blocks of classes, the number known at compile time.
+template <class Visit>
+SOFTSTEP_INLINE void for_class_blocks(int64_t outputs, Visit visit) {
+  int64_t first = 0;
+  for (; first + class_block <= outputs; first += class_block) visit(std::integral_constant<int, class_block>{}, first);
+  switch (outputs - first) {
+    case 4: visit(std::integral_constant<int, 4>{}, first); break;
+    case 3: visit(std::integral_constant<int, 3>{}, first); break;
+    case 2: visit(std::integral_constant<int, 2>{}, first); break;
+    case 1: visit(std::integral_constant<int, 1>{}, first); break;
+    default: break;
+  }
 }
 
 // Classes first .. first + NC - 1 of all rows of the tile, over features begin .. end.
 template <class T, class X, bool Affine, int NC>
-void forward_classes(T* logits, const TileRows& x, const T* weight, const T* bias, const LinearShape<T>& shape, int64_t first,
+void forward_classes(T* logits, TileRows& x, const T* weight, const T* bias, const LinearShape<T>& shape, int64_t first,
                      int64_t begin, int64_t end) {
   constexpr int L = lanes<T>;
   const X* const* rows = reinterpret_cast<const X* const*>(x.rows);
-  const int blocks = (x.count + L - 1) / L * (L / row_block<T>);
-  int fetched = static_cast<int>(std::min<int64_t>(first / class_block * blocks, tile_rows));
   alignas(64) Vec<T> sums[NC * L];
   for (int group = 0; group < x.count; group += L) {
-    for (int r = 0; r < L; r += row_block<T>, ++fetched) {
-      const char* next = x.next && fetched < tile_rows ? static_cast<const char*>(x.next[fetched]) : nullptr;
-      forward_block<T, X, Affine, NC>(sums + r, rows + group + r, weight + first * shape.stride, shape, begin, end, next);
+    for (int r = 0; r < L; r += row_block<T>) {
+      // without a row to fetch, one that is there already
+      const bool fetch = x.next && x.fetched < tile_rows;
+      const void* next = fetch ? x.next[x.fetched++] : x.rows[group + r];
+      forward_block<T, X, Affine, NC>(sums + r, rows + group + r, weight + first * shape.stride, shape, begin, end,
+                                      static_cast<const char*>(next));
     }
     for (int c = 0; c < NC; ++c) {
       T* place = logits + tile_place<T>(group, first + c, shape.outputs);
@@ -90,95 +96,108 @@ void forward_classes(T* logits, const TileRows& x, const T* weight, const T* bia
 }
 
 template <class T, class X, bool Affine>
-void forward(T* logits, const TileRows& x, const T* weight, const T* bias, const LinearShape<T>& shape) {
+void forward(T* logits, TileRows& x, const T* weight, const T* bias, const LinearShape<T>& shape) {
   constexpr int64_t chain = 512 * lanes<T>;  // features in one unbroken sum
   for (int64_t begin = 0; begin == 0 || begin < shape.features; begin += chain) {
     const int64_t end = std::min(begin + chain, shape.features);
-    const auto classes = [&]<int NC>(std::integral_constant<int, NC>, int64_t first) {
+    for_class_blocks(shape.outputs, [&]<int NC>(std::integral_constant<int, NC>, int64_t first) {
       forward_classes<T, X, Affine, NC>(logits, x, weight, bias, shape, first, begin, end);
-    };
-    int64_t first = 0;
-    for (; first + class_block <= shape.outputs; first += class_block) classes(std::integral_constant<int, class_block>{}, first);
-    switch (shape.outputs - first) {
-      case 4: classes(std::integral_constant<int, 4>{}, first); break;
-      case 3: classes(std::integral_constant<int, 3>{}, first); break;
-      case 2: classes(std::integral_constant<int, 2>{}, first); break;
-      case 1: classes(std::integral_constant<int, 1>{}, first); break;
-      default: break;
-    }
+    });
   }
 }
+
+// The lines of the rows that forward has left to fetch. Each block of backward takes as many as keep the pace, `per_row` at each
+// row of the tile; a block that comes after the last of them touches one line over and over, which costs less than a branch.
+class Ahead {
+ public:
+  Ahead(TileRows& x, int64_t row_bytes, int64_t step, int64_t calls) {
+    lines_[0] = static_cast<const char*>(x.rows[0]);
+    if (!x.next || calls == 0) return;
+    step = step < cache_line ? step : cache_line;
+    for (; x.fetched < tile_rows && count_ + row_bytes / step < most; ++x.fetched) {
+      const char* row = static_cast<const char*>(x.next[x.fetched]);
+      for (int64_t i = 0; i < row_bytes / step; ++i) lines_[count_ + i] = row + i * step;
+      count_ += row_bytes / step;
+    }
+    per_row_ = (count_ + calls - 1) / calls;
+  }
+
+  struct Share {
+    const char* const* line;
+    int64_t step, per_row;
+
+    SOFTSTEP_INLINE void operator()() {
+      prefetch(*line);
+      line += step;
+      for (int64_t i = 1; i < per_row; ++i, line += step) prefetch(*line);
+    }
+  };
+  Share share(int rows) {
+    if (per_row_ == 0 || at_ + rows * per_row_ > count_) return {lines_, 0, 1};
+    const char* const* line = lines_ + at_;
+    at_ += rows * per_row_;
+    return {line, 1, per_row_};
+  }
+
+ private:
+  static constexpr int64_t most = 2048;
+  int64_t count_ = 0, at_ = 0, per_row_ = 0;
+  const char* lines_[most];
+};
 
 // NC classes times V vectors of features from k on, over the rows of the tile.
 template <class T, class X, bool Affine, bool Whole, int NC, int V>
 SOFTSTEP_INLINE void backward_block(T* dweight, const TileRows& x, const T* dlogits, int64_t k, const LinearShape<T>& shape, bool first,
-                                    int fetch_from) {
+                                    Ahead::Share ahead) {
   constexpr int L = lanes<T>;
-  constexpr int block_bytes = V * L * static_cast<int>(sizeof(X));
-  constexpr int lines = block_bytes < cache_line ? 1 : block_bytes / cache_line;
   const X* const* rows = reinterpret_cast<const X* const*>(x.rows);
   Vec<T> acc[NC][V];
-#pragma GCC unroll 10
+#pragma GCC unroll 5
   for (int c = 0; c < NC; ++c)
 #pragma GCC unroll 4
     for (int v = 0; v < V; ++v) acc[c][v] = first ? Vec<T>{} : load(dweight + c * shape.stride + k + v * L);
-  // Spread evenly: `lines` lines of each of the rows still to fetch, over the rows of this tile.
-  const int total = (tile_rows - fetch_from) * lines;
-  int fetched = 0, due = 0;
-  for (int r = 0; r < x.count; ++r) {
-    for (due += total; due >= tile_rows && fetched < total; due -= tile_rows, ++fetched)
-      prefetch(static_cast<const char*>(x.next[fetch_from + fetched / lines]) + k * static_cast<int64_t>(sizeof(X)) +
-               fetched % lines * cache_line);
-    Vec<T> xv[V];
+  for (int group = 0; group < x.count; group += L, dlogits += shape.outputs * L) {
+    const int end = x.count - group < L ? x.count - group : L;
+    for (int r = 0; r < end; ++r) {
+      ahead();
+      Vec<T> xv[V];
 #pragma GCC unroll 4
-    for (int v = 0; v < V; ++v) xv[v] = features<T, X, Affine, Whole>(rows[r], k + v * L, shape);
-#pragma GCC unroll 10
-    for (int c = 0; c < NC; ++c) {
-      const Vec<T> g = broadcast<T>(dlogits[tile_place<T>(r, c, shape.outputs)]);
+      for (int v = 0; v < V; ++v) xv[v] = features<T, X, Affine, Whole>(rows[group + r], k + v * L, shape);
+#pragma GCC unroll 5
+      for (int c = 0; c < NC; ++c) {
+        const Vec<T> g = broadcast<T>(dlogits[c * L + r]);
 #pragma GCC unroll 4
-      for (int v = 0; v < V; ++v) acc[c][v] = fma<T>(g, xv[v], acc[c][v]);
+        for (int v = 0; v < V; ++v) acc[c][v] = fma<T>(g, xv[v], acc[c][v]);
+      }
     }
   }
-#pragma GCC unroll 10
+#pragma GCC unroll 5
   for (int c = 0; c < NC; ++c)
 #pragma GCC unroll 4
     for (int v = 0; v < V; ++v) store(dweight + c * shape.stride + k + v * L, acc[c][v]);
 }
 
-// NC classes over all features.
-template <class T, class X, bool Affine, int NC, int V>
-void backward_classes(T* dweight, const TileRows& x, const T* dlogits, const LinearShape<T>& shape, bool first, int fetch_from) {
-  constexpr int L = lanes<T>;
-  int64_t k = 0;
-  for (; k + V * L <= shape.features; k += V * L)
-    backward_block<T, X, Affine, true, NC, V>(dweight, x, dlogits, k, shape, first, fetch_from);
-  for (; k + L <= shape.features; k += L)
-    backward_block<T, X, Affine, true, NC, 1>(dweight, x, dlogits, k, shape, first, fetch_from);
-  if (k < shape.features) backward_block<T, X, Affine, false, NC, 1>(dweight, x, dlogits, k, shape, first, fetch_from);
-}
-
 template <class T, class X, bool Affine>
-void backward(T* dweight, T* dbias, const TileRows& x, const T* dlogits, const LinearShape<T>& shape, bool first) {
-  constexpr int V = row_block<T>;  // so that class_block * V sums fill the registers
+void backward(T* dweight, T* dbias, TileRows& x, const T* dlogits, const LinearShape<T>& shape, bool first) {
   const int64_t outputs = shape.outputs;
-  const int blocks = (x.count + lanes<T> - 1) / lanes<T> * (lanes<T> / row_block<T>);
-  int fetch_from = x.next ? rows_fetched_forward(shape, blocks) : tile_rows;
-  int64_t c = 0;
-  const auto classes = [&]<int NC, int Vectors>(std::integral_constant<int, NC>, std::integral_constant<int, Vectors>) {
-    backward_classes<T, X, Affine, NC, Vectors>(dweight + c * shape.stride, x, dlogits + c * lanes<T>, shape, first, fetch_from);
-    c += NC;
-    fetch_from = tile_rows;  // the first classes' pass has fetched them all
+  const int64_t passes = (outputs + class_block - 1) / class_block, vectors = shape.features / lanes<T>;
+  Ahead ahead(x, shape.features * static_cast<int64_t>(sizeof(X)), lanes<T> * static_cast<int64_t>(sizeof(X)),
+              passes * (vectors / row_block<T> + vectors % row_block<T>) * x.count);
+  // Features outermost: while they are in the first-level cache, all classes use them.
+  const auto classes = [&]<bool Whole, int V>(std::bool_constant<Whole>, std::integral_constant<int, V>, int64_t k) {
+    for_class_blocks(outputs, [&]<int NC>(std::integral_constant<int, NC>, int64_t c) {
+      backward_block<T, X, Affine, Whole, NC, V>(dweight + c * shape.stride, x, dlogits + c * lanes<T>, k, shape, first,
+                                                         ahead.share(x.count));
+    });
   };
-  if constexpr (wide_classes > 0)
-    while (outputs - c >= wide_classes) classes(std::integral_constant<int, wide_classes>{}, std::integral_constant<int, 2>{});
-  while (outputs - c >= class_block) classes(std::integral_constant<int, class_block>{}, std::integral_constant<int, V>{});
-  switch (outputs - c) {
-    case 4: classes(std::integral_constant<int, 4>{}, std::integral_constant<int, V>{}); break;
-    case 3: classes(std::integral_constant<int, 3>{}, std::integral_constant<int, V>{}); break;
-    case 2: classes(std::integral_constant<int, 2>{}, std::integral_constant<int, V>{}); break;
-    case 1: classes(std::integral_constant<int, 1>{}, std::integral_constant<int, V>{}); break;
-    default: break;
-  }
+  // class_block times this many vectors of sums fill the registers, as in forward
+  constexpr std::integral_constant<int, row_block<T>> several;
+  constexpr std::integral_constant<int, 1> one;
+  const int64_t whole = shape.features / lanes<T> * lanes<T>;
+  int64_t k = 0;
+  for (; k + several * lanes<T> <= whole; k += several * lanes<T>) classes(std::true_type{}, several, k);
+  for (; k < whole; k += lanes<T>) classes(std::true_type{}, one, k);
+  if (k < shape.features) classes(std::false_type{}, one, k);
   for (int64_t o = 0; o < outputs; ++o) {
     Vec<T> sum{};
     for (int r = 0; r < x.count; r += lanes<T>) sum += load_partial(dlogits + tile_place<T>(r, o, outputs), std::min(lanes<T>, x.count - r));

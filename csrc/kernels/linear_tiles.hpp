@@ -10,9 +10,10 @@
 // Forward: `row_block` rows times up to 5 classes are summed in registers, the vectors along k. The lanes of 16 sums at a
 // time are then added by transposition, which leaves the logits with rows in the lanes, ready for cross_entropy_lanes.
 // Classes are outermost, so that 5 rows of weights stay in the first-level cache over the tile.
-// Backward: two vectors of features times 10 classes (or four times five) are summed in registers over the rows of the
-// tile, the gradients broadcast.
-// Both prefetch the rows of the tile that comes next, about a line per 20 multiply-adds; `next` may be null.
+// Backward: the same number of vectors of features times up to 5 classes are summed in registers over the rows of the tile, the
+// gradients broadcast.
+// Both prefetch the rows of the tile that comes next, row after row (the hardware's own prefetcher follows that) and evenly, about
+// a line per 20 multiply-adds: a core can wait for about a dozen lines at a time, and its own loads need some of them.
 //
 // Numerics: each logit is a sum over k in `lanes` interleaved chains of at most 512 terms and a tree over them; each gradient a
 // chain over the rows since `first`. The order depends on shapes alone.
@@ -61,11 +62,12 @@ struct LinearShape {
   const T *scale, *shift;     // (stride,) each, or null: both or neither
 };
 
-// The features of a tile. `rows` and `next` have tile_rows valid pointers: fewer rows repeat one of them.
+// The features of a tile, and of the next one. Both have tile_rows valid pointers: fewer rows repeat one of them. `next` may be null.
 struct TileRows {
   const void* const* rows;
   const void* const* next;
   int count;
+  int fetched = 0;  // of the rows of `next`
 };
 
 // Where a tile keeps the logit (or its gradient) of row r and class c: rows in the lanes, `lanes` rows a block.
@@ -77,9 +79,9 @@ constexpr int64_t tile_place(int64_t r, int64_t c, int64_t outputs) {
 template <class T>
 struct LinearTiles {
   // logits at tile_place(r, c); weight (C, stride), bias (C,) or null
-  void (*forward)(T* logits, const TileRows& x, const T* weight, const T* bias, const LinearShape<T>& shape);
+  void (*forward)(T* logits, TileRows& x, const T* weight, const T* bias, const LinearShape<T>& shape);
   // dweight (C, stride) and dbias (C,) are added to, or written if `first`
-  void (*backward)(T* dweight, T* dbias, const TileRows& x, const T* dlogits, const LinearShape<T>& shape, bool first);
+  void (*backward)(T* dweight, T* dbias, TileRows& x, const T* dlogits, const LinearShape<T>& shape, bool first);
 };
 
 template <class T>

@@ -54,13 +54,13 @@ class Network {
 
   // Logits of a tile, their loss, and with Gradient the loss's gradient in their place.
   template <bool Gradient>
-  TileLoss loss(T* logits, const TileRows& x, int64_t position, T row_weight) const {
+  TileLoss loss(T* logits, TileRows& x, int64_t position, T row_weight) const {
     tiles_.forward(logits, x, weight_.data(), p_.bias, shape_);
     return p_.labels ? softmax_loss<Gradient>(logits, position, x.count, row_weight)
                      : squared_loss<Gradient>(logits, position, x.count, row_weight);
   }
 
-  void backward(T* dweight, T* dbias, const TileRows& x, const T* dlogits, bool first) const {
+  void backward(T* dweight, T* dbias, TileRows& x, const T* dlogits, bool first) const {
     tiles_.backward(dweight, dbias, x, dlogits, shape_, first);
   }
 
@@ -144,8 +144,7 @@ class Run {
   bool interrupted() const { return interrupt_.stopped(); }
   const TrainResult& result() const { return result_; }
 
-  template <class Barrier>
-  void work(int thread, int threads, Barrier barrier) {
+  void work(int thread, int threads) {
     T* logits = logits_.data() + static_cast<std::size_t>(thread) * network_.tile_size();
     const void* pointers[2][tile_rows];
     int side = 0;
@@ -157,7 +156,7 @@ class Run {
       while (here.step == step) {
         const Place next = after(here, thread, threads);
         if (next.step < steps_) network_.point(pointers[!side], next.begin, tile_end(next) - next.begin);
-        const TileRows x{pointers[side], next.step < steps_ ? pointers[!side] : nullptr, static_cast<int>(tile_end(here) - here.begin)};
+        TileRows x{pointers[side], next.step < steps_ ? pointers[!side] : nullptr, static_cast<int>(tile_end(here) - here.begin)};
         const TileLoss tile = network_.template loss<true>(logits, x, here.begin, row_weight);
         const bool first = here.begin == group_begin(here);
         network_.backward(gradient(here.group, 0), bias_gradient(here.group), x, logits, first);
@@ -173,14 +172,14 @@ class Run {
         if (owner == thread) add(node, other, 0, p_.outputs * network_.stride());
       });
       if (thread == 0) interrupt_.check();
-      barrier();
+      if (threads > 1) barrier_.wait(threads);
       if (interrupt_.stopped() || bad_row(groups.count) >= 0) {
         if (thread == 0) result_.bad_row = interrupt_.stopped() ? -1 : bad_row(groups.count);
         return;  // every thread sees the same
       }
       update(step, groups.count, thread, threads);
       if (thread == 0) record(step, groups.count);
-      barrier();
+      if (threads > 1) barrier_.wait(threads);
     }
   }
 
@@ -322,6 +321,7 @@ class Run {
   int64_t steps_, most_groups_;
   Scratch<T> gradient_, bias_gradient_, logits_;
   std::vector<GroupLoss> group_loss_;
+  Barrier barrier_;
   Interrupt interrupt_;
   TrainResult result_;
 };
@@ -336,13 +336,11 @@ TrainResult train(const TrainProblem<T>& p, int requested) {
   const int threads = static_cast<int>(std::min<int64_t>(team.threads(), groups));
   Run<T> run(p, threads);
   if (threads == 1) {
-    run.work(0, 1, [] {});
+    run.work(0, 1);
   } else {
 #if defined(_OPENMP)
 #pragma omp parallel num_threads(threads)
-    run.work(omp_get_thread_num(), omp_get_num_threads(), [] {
-#pragma omp barrier
-    });
+    run.work(omp_get_thread_num(), omp_get_num_threads());
 #endif
   }
   if (run.interrupted()) throw Interrupted{};
@@ -367,7 +365,7 @@ TrainResult evaluate(const TrainProblem<T>& p, int requested) {
     for (int64_t begin = part * height; begin < end; begin += tile_rows, side = !side) {
       const int64_t next = begin + tile_rows;
       if (next < end) network.point(pointers[!side], next, std::min<int64_t>(tile_rows, end - next));
-      const TileRows x{pointers[side], next < end ? pointers[!side] : nullptr, static_cast<int>(std::min<int64_t>(tile_rows, end - begin))};
+      TileRows x{pointers[side], next < end ? pointers[!side] : nullptr, static_cast<int>(std::min<int64_t>(tile_rows, end - begin))};
       const TileLoss tile = network.template loss<false>(own, x, begin, T(0));
       loss[static_cast<std::size_t>(part)] += tile.loss;
       correct[static_cast<std::size_t>(part)] += tile.correct;

@@ -46,10 +46,10 @@ using Int = std::conditional_t<sizeof(T) == 4, std::int32_t, std::int64_t>;
 
 template <class T>
 SOFTSTEP_INLINE Vec<T> broadcast(std::type_identity_t<T> value) {
-  return Vec<T>{} + value;
+  return [value]<std::size_t... I>(std::index_sequence<I...>) {
+    return Vec<T>{(static_cast<void>(I), value)...};
+  }(std::make_index_sequence<lanes<T>>{});
 }
-
-// Zero plus a value keeps NaN and infinities but turns -0.0 into 0.0, which no user of broadcast can tell apart.
 
 template <class T>
 SOFTSTEP_INLINE Vec<T> load(const T* p) {
@@ -161,7 +161,8 @@ SOFTSTEP_INLINE void stream_fence() {
 #endif
 }
 
-SOFTSTEP_INLINE void prefetch(const void* p) { __builtin_prefetch(p); }
+// Towards the second-level cache: a tile that is fetched ahead would not fit the first.
+SOFTSTEP_INLINE void prefetch(const void* p) { __builtin_prefetch(p, 0, 2); }
 
 namespace detail {
 
