@@ -29,8 +29,8 @@ struct ForkHandler {
   }
 } fork_handler;
 
-// CPUs' worth of time that the cgroup allows, or a large number. Version 2 keeps "quota period" in cpu.max, version 1 has
-// two files; the limits of the groups above count as well, so every level of the path is read.
+// CPUs' worth of time that the cgroup allows, or a large number. Version 2 keeps "quota period" in cpu.max, version 1
+// has two files; the limits of the groups above count as well, so every level of the path is read.
 double read_quota() {
   double quota = 1e9;
   char line[4096], path[8192];
@@ -124,7 +124,8 @@ int default_threads() {
 Team::Team([[maybe_unused]] int requested, [[maybe_unused]] double nanoseconds) {
 #if defined(_OPENMP)
   const double worth_waking = 5000;  // per thread; a barrier costs well under a microsecond, waking a sleeper several
-  if (nanoseconds < 2 * worth_waking || requested == 1 || forked.load(std::memory_order_relaxed) || omp_in_parallel()) return;
+  if (nanoseconds < 2 * worth_waking || requested == 1 || forked.load(std::memory_order_relaxed) || omp_in_parallel())
+    return;
   const int others = calls_in_progress.fetch_add(1);
   counted_ = true;
   const int limit = requested > 0 ? requested : std::max(1, default_threads() / (others + 1));

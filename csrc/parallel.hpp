@@ -4,8 +4,8 @@
 // contiguous run of tiles. Results cannot depend on the number of threads as long as a tile writes its own outputs only
 // and partial results are combined afterwards in the order of the tiles.
 //
-// The calling thread takes part as thread 0. Every tenth of a second it asks the poll function whether to stop (Ctrl-C);
-// the others look at a flag before each tile, so a tile should take well under a tenth of a second.
+// The calling thread takes part as thread 0. Every tenth of a second it asks the poll function whether to stop
+// (Ctrl-C); the others look at a flag before each tile, so a tile should take well under a tenth of a second.
 #pragma once
 
 #include <atomic>
@@ -26,9 +26,9 @@ using std::int64_t;
 // Thrown on the calling thread, after every thread has stopped, when the poll function asked for it.
 struct Interrupted {};
 
-// How many threads a call gets: `requested` if positive; else as many as OpenMP, SOFTSTEP_NUM_THREADS, the affinity mask
-// and the cgroup's CPU quota allow, divided among the calls in progress. One in a forked child, inside another parallel
-// region, and for work (in nanoseconds of one thread, roughly) that is not worth waking others for.
+// How many threads a call gets: `requested` if positive; else as many as OpenMP, SOFTSTEP_NUM_THREADS, the affinity
+// mask and the cgroup's CPU quota allow, divided among the calls in progress. One in a forked child, inside another
+// parallel region, and for work (in nanoseconds of one thread, roughly) that is not worth waking others for.
 class Team {
  public:
   Team(int requested, double nanoseconds);
@@ -74,8 +74,8 @@ class Interrupt {
   std::atomic<bool> stopped_{false};
 };
 
-// body(tile, thread), or body(tile, thread, interrupt) if it looks at the flag itself, for every tile; it must not throw.
-// Throws Interrupted.
+// body(tile, thread), or body(tile, thread, interrupt) if it looks at the flag itself, for every tile; it must not
+// throw. Throws Interrupted.
 template <class Body>
 void for_tiles(int64_t tiles, const Team& team, Body body) {
   Interrupt interrupt;
@@ -84,7 +84,8 @@ void for_tiles(int64_t tiles, const Team& team, Body body) {
     const int64_t end = tiles * (thread + 1) / threads;
     for (int64_t tile = tiles * thread / threads; tile < end; ++tile) {
       if (interrupt.check(static_cast<int>(thread))) return;
-      if constexpr (std::is_invocable_v<Body, int64_t, int, Interrupt&>) body(tile, static_cast<int>(thread), interrupt);
+      if constexpr (std::is_invocable_v<Body, int64_t, int, Interrupt&>)
+        body(tile, static_cast<int>(thread), interrupt);
       else body(tile, static_cast<int>(thread));
     }
   };
@@ -103,9 +104,9 @@ void for_tiles(int64_t tiles, const Team& team, Body body) {
   if (interrupt.stopped()) throw Interrupted{};
 }
 
-// All threads of a team meet. It spins for some tens of microseconds and then sleeps: where another process holds one of our
-// processors, a thread that sleeps gives its own to the one it waits for. (OpenMP's barrier spins for milliseconds, and a run of
-// minibatches meets thousands of times.)
+// All threads of a team meet. It spins for some tens of microseconds and then sleeps: where another process holds one
+// of our processors, a thread that sleeps gives its own to the one it waits for. (OpenMP's barrier spins for
+// milliseconds, and a run of minibatches meets thousands of times.)
 class Barrier {
  public:
   void wait(int threads) {

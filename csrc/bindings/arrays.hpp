@@ -1,7 +1,8 @@
 // The border to Python: every check of an array stands here, and nothing is computed.
 //
-// The functions of the compiled module take arrays that Python has normalised: native byte order, aligned, C-contiguous,
-// outputs first. Each check raises before a byte is written and names the argument, what came and what is accepted.
+// The functions of the compiled module take arrays that Python has normalised: native byte order, aligned,
+// C-contiguous, outputs first. Each check raises before a byte is written and names the argument, what came and what is
+// accepted.
 #pragma once
 
 #include <pybind11/numpy.h>
@@ -88,8 +89,8 @@ inline void check_ndim(const char* name, const py::array& a, py::ssize_t ndim, c
 inline void check_layout(const char* name, const py::array& a) {
   using Api = py::detail::npy_api;
   if (!(a.flags() & Api::NPY_ARRAY_C_CONTIGUOUS_))
-    throw py::value_error(std::string(name) + " is not C-contiguous (strides " + std::string(py::str(a.attr("strides"))) +
-                          "); accepted: a C-contiguous array");
+    throw py::value_error(std::string(name) + " is not C-contiguous (strides " +
+                          std::string(py::str(a.attr("strides"))) + "); accepted: a C-contiguous array");
   if (!(a.flags() & Api::NPY_ARRAY_ALIGNED_))
     throw py::value_error(std::string(name) + " is not aligned to its items; accepted: an aligned array");
 }
@@ -111,8 +112,8 @@ T* output(const char* name, py::array& a) {
   return static_cast<T*>(const_cast<void*>(a.data()));
 }
 
-// Two arrays may not share memory, unless they are the same array and the kernel works in place. Both are contiguous, save
-// for rows of features, whose extent the strides give.
+// Two arrays may not share memory, unless they are the same array and the kernel works in place. Both are contiguous,
+// save for rows of features, whose extent the strides give.
 enum class Same { refused, accepted };
 
 inline std::pair<const char*, const char*> extent(const py::array& a) {
@@ -125,13 +126,15 @@ inline std::pair<const char*, const char*> extent(const py::array& a) {
   return {begin, end};
 }
 
-inline void check_overlap(const char* name, const py::array& written, const char* other, const py::array& a, Same same) {
+inline void check_overlap(const char* name, const py::array& written, const char* other, const py::array& a,
+                          Same same) {
   const auto [begin, end] = extent(written);
   const auto [other_begin, other_end] = extent(a);
   if (begin >= other_end || other_begin >= end) return;
   if (same == Same::accepted && begin == other_begin && end == other_end) return;
-  throw py::value_error(std::string(name) + " shares memory with " + other + "; accepted: an array of its own" +
-                        (same == Same::accepted ? std::string(", or exactly ") + other + " to work in place" : std::string()));
+  throw py::value_error(
+      std::string(name) + " shares memory with " + other + "; accepted: an array of its own" +
+      (same == Same::accepted ? std::string(", or exactly ") + other + " to work in place" : std::string()));
 }
 
 // Runs a kernel without the GIL. Safe because kernels see plain pointers into arrays that the caller's arguments keep

@@ -23,8 +23,9 @@ int64_t check_labels(const int64_t* target, int64_t rows, int64_t classes, int64
 }
 
 // (sum of the row losses, rows that count). With `mean` the gradient is divided by the rows that count.
-py::tuple cross_entropy_into(std::optional<py::array> row_loss, std::optional<py::array> dlogits, const py::array& logits,
-                             const py::array& target, int64_t ignore_index, bool mean, int threads) {
+py::tuple cross_entropy_into(std::optional<py::array> row_loss, std::optional<py::array> dlogits,
+                             const py::array& logits, const py::array& target, int64_t ignore_index, bool mean,
+                             int threads) {
   return with_float("logits", logits, [&]<class T>(T) {
     CrossEntropy<T> p{};
     check_ndim("logits", logits, 2, "(N, C)");
@@ -59,8 +60,8 @@ py::tuple cross_entropy_into(std::optional<py::array> row_loss, std::optional<py
 }  // namespace
 
 void bind_cross_entropy(py::module_& m) {
-  m.def("cross_entropy", &cross_entropy_into, py::arg("row_loss"), py::arg("dlogits"), py::arg("logits"), py::arg("target"),
-        py::arg("ignore_index"), py::arg("mean"), py::arg("threads"));
+  m.def("cross_entropy", &cross_entropy_into, py::arg("row_loss"), py::arg("dlogits"), py::arg("logits"),
+        py::arg("target"), py::arg("ignore_index"), py::arg("mean"), py::arg("threads"));
 }
 
 }  // namespace softstep

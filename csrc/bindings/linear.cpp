@@ -7,7 +7,8 @@ namespace softstep {
 
 namespace {
 
-void linear_into(py::array out, const py::array& x, const py::array& weight, std::optional<py::array> bias, int threads) {
+void linear_into(py::array out, const py::array& x, const py::array& weight, std::optional<py::array> bias,
+                 int threads) {
   with_float("x", x, [&]<class T>(T) {
     check_ndim("x", x, 2, "(N, K)");
     check_ndim("weight", weight, 2, "(C, K)");
@@ -44,8 +45,10 @@ void linear_backward_into(py::array dx, py::array dweight, py::array dbias, cons
     check_shape("dbias", dbias, {C});
     const T *px = input<T>("x", x), *pw = input<T>("weight", weight), *pg = input<T>("dlogits", dlogits);
     T *pdx = output<T>("dx", dx), *pdw = output<T>("dweight", dweight), *pdb = output<T>("dbias", dbias);
-    for (const auto& [name, written] : {std::pair{"dx", &dx}, std::pair{"dweight", &dweight}, std::pair{"dbias", &dbias}})
-      for (const auto& [other, read] : {std::pair{"x", &x}, std::pair{"weight", &weight}, std::pair{"dlogits", &dlogits}})
+    for (const auto& [name, written] :
+         {std::pair{"dx", &dx}, std::pair{"dweight", &dweight}, std::pair{"dbias", &dbias}})
+      for (const auto& [other, read] :
+           {std::pair{"x", &x}, std::pair{"weight", &weight}, std::pair{"dlogits", &dlogits}})
         check_overlap(name, *written, other, *read, Same::refused);
     without_gil([&] { linear_backward(pdx, pdw, pdb, px, pw, pg, N, K, C, threads); });
   });

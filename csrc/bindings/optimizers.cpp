@@ -7,8 +7,9 @@ namespace softstep {
 
 namespace {
 
-void sgd_step_into(py::array param, std::optional<py::array> momentum_buffer, const py::array& grad, double lr, double momentum,
-                   double dampening, double weight_decay, bool nesterov, bool maximize, bool first_step, int threads) {
+void sgd_step_into(py::array param, std::optional<py::array> momentum_buffer, const py::array& grad, double lr,
+                   double momentum, double dampening, double weight_decay, bool nesterov, bool maximize,
+                   bool first_step, int threads) {
   with_float("param", param, [&]<class T>(T) {
     T* p = output<T>("param", param);
     check_shape_of("grad", grad, param);

@@ -28,11 +28,14 @@ void row_by_row(py::array& out, const py::array& logits, Kernel kernel) {
 }
 
 void softmax(py::array out, const py::array& logits, int threads) {
-  row_by_row(out, logits, [=](auto* y, auto* x, int64_t rows, int64_t columns) { softmax_forward(y, x, rows, columns, threads); });
+  row_by_row(out, logits,
+             [=](auto* y, auto* x, int64_t rows, int64_t columns) { softmax_forward(y, x, rows, columns, threads); });
 }
 
 void log_softmax(py::array out, const py::array& logits, int threads) {
-  row_by_row(out, logits, [=](auto* y, auto* x, int64_t rows, int64_t columns) { log_softmax_forward(y, x, rows, columns, threads); });
+  row_by_row(out, logits, [=](auto* y, auto* x, int64_t rows, int64_t columns) {
+    log_softmax_forward(y, x, rows, columns, threads);
+  });
 }
 
 void logsumexp(py::array out, const py::array& logits, int threads) {
@@ -50,9 +53,10 @@ void logsumexp(py::array out, const py::array& logits, int threads) {
 
 void bind_softmax(py::module_& m) {
   // For an axis that is not the last, Python works on a transposed copy and checks `out` with this beforehand.
-  m.def("check_out", [](py::array out, const py::array& logits) {
-    row_by_row(out, logits, [](auto*, auto*, int64_t, int64_t) {});
-  }, py::arg("out"), py::arg("logits"));
+  m.def(
+      "check_out",
+      [](py::array out, const py::array& logits) { row_by_row(out, logits, [](auto*, auto*, int64_t, int64_t) {}); },
+      py::arg("out"), py::arg("logits"));
   m.def("softmax", &softmax, py::arg("out"), py::arg("logits"), py::arg("threads"));
   m.def("log_softmax", &log_softmax, py::arg("out"), py::arg("logits"), py::arg("threads"));
   m.def("logsumexp", &logsumexp, py::arg("out"), py::arg("logits"), py::arg("threads"));

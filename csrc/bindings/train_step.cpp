@@ -1,5 +1,7 @@
 #include "kernels/train_step.hpp"
 
+#include <algorithm>
+
 #include "bindings/arrays.hpp"
 #include "bindings/rooms.hpp"
 
@@ -14,7 +16,8 @@ void check_rows(const int64_t* order, int64_t rows, int64_t n, const int64_t* la
   for (int64_t i = 0; i < rows; ++i) {
     const int64_t row = order ? order[i] : i;
     if (static_cast<std::uint64_t>(row) >= static_cast<std::uint64_t>(n))
-      throw py::index_error(at("order", i) + " is " + std::to_string(row) + "; accepted: row numbers 0 to " + std::to_string(n - 1));
+      throw py::index_error(at("order", i) + " is " + std::to_string(row) + "; accepted: row numbers 0 to " +
+                            std::to_string(n - 1));
     if (labels && static_cast<std::uint64_t>(labels[row]) >= static_cast<std::uint64_t>(classes))
       throw py::index_error(at("target", row) + " is " + std::to_string(labels[row]) + "; accepted: classes 0 to " +
                             std::to_string(classes - 1));
@@ -26,8 +29,10 @@ template <class T>
 void take_features(TrainProblem<T>& p, const py::array& x) {
   check_ndim("x", x, 2, "(n, K)");
   with_feature("x", x, [&]<class X>(X) { p.feature = feature_of<X>(); });
-  if (x.size() > 0 && x.shape(1) > 1 && x.strides(1) != x.itemsize()) throw py::value_error("x has columns that are not contiguous; accepted: contiguous rows");
-  if (!(x.flags() & py::detail::npy_api::NPY_ARRAY_ALIGNED_)) throw py::value_error("x is not aligned to its items; accepted: an aligned array");
+  if (x.size() > 0 && x.shape(1) > 1 && x.strides(1) != x.itemsize())
+    throw py::value_error("x has columns that are not contiguous; accepted: contiguous rows");
+  if (!(x.flags() & py::detail::npy_api::NPY_ARRAY_ALIGNED_))
+    throw py::value_error("x is not aligned to its items; accepted: an aligned array");
   p.x = x.data();
   p.row_bytes = x.strides(0);
   p.features = x.shape(1);
@@ -37,8 +42,8 @@ void take_features(TrainProblem<T>& p, const py::array& x) {
 enum class Use { read, written };
 
 template <class T>
-T* take_parameter(const char* name, py::array& a, std::initializer_list<int64_t> shape, const py::array& x, const py::array& target,
-                  Use use = Use::written) {
+T* take_parameter(const char* name, py::array& a, std::initializer_list<int64_t> shape, const py::array& x,
+                  const py::array& target, Use use = Use::written) {
   check_shape(name, a, shape);
   if (use == Use::read) return const_cast<T*>(input<T>(name, a));
   T* data = output<T>(name, a);
@@ -85,15 +90,16 @@ py::tuple result(const TrainResult& r) { return py::make_tuple(r.loss, r.correct
 
 py::tuple train_into(py::array weight, std::optional<py::array> bias, std::optional<py::array> weight_buffer,
                      std::optional<py::array> bias_buffer, const py::array& x, const py::array& target, bool labels,
-                     const py::array& order, std::optional<py::array> scale, std::optional<py::array> shift, int64_t batch_size,
-                     double lr, double momentum, double dampening, double weight_decay, bool nesterov, bool maximize,
-                     bool first_step, int threads) {
+                     const py::array& order, std::optional<py::array> scale, std::optional<py::array> shift,
+                     int64_t batch_size, double lr, double momentum, double dampening, double weight_decay,
+                     bool nesterov, bool maximize, bool first_step, int threads) {
   return with_float("weight", weight, [&]<class T>(T) {
     TrainProblem<T> p = problem<T>(x, target, labels, order, weight, bias, scale, shift, Use::written);
     if (batch_size < 1) throw py::value_error("batch_size is " + std::to_string(batch_size) + "; accepted: at least 1");
-    p.batch_size = batch_size;
+    p.batch_size = std::min(batch_size, std::max<int64_t>(p.rows, 1));
     if (momentum != 0) {
-      if (!weight_buffer || (bias && !bias_buffer)) throw py::value_error("momentum_buffers is missing an array; accepted: one for weight and one for bias");
+      if (!weight_buffer || (bias && !bias_buffer))
+        throw py::value_error("momentum_buffers is missing an array; accepted: one for weight and one for bias");
       p.weight_buffer = take_parameter<T>("momentum_buffers[0]", *weight_buffer, {p.outputs, p.features}, x, target);
       check_overlap("momentum_buffers[0]", *weight_buffer, "weight", weight, Same::refused);
       if (bias) {
@@ -108,8 +114,9 @@ py::tuple train_into(py::array weight, std::optional<py::array> bias, std::optio
   });
 }
 
-py::tuple evaluate_into(py::array weight, std::optional<py::array> bias, const py::array& x, const py::array& target, bool labels,
-                        std::optional<py::array> order, std::optional<py::array> scale, std::optional<py::array> shift, int threads) {
+py::tuple evaluate_into(py::array weight, std::optional<py::array> bias, const py::array& x, const py::array& target,
+                        bool labels, std::optional<py::array> order, std::optional<py::array> scale,
+                        std::optional<py::array> shift, int threads) {
   return with_float("weight", weight, [&]<class T>(T) {
     const TrainProblem<T> p = problem<T>(x, target, labels, order, weight, bias, scale, shift, Use::read);
     TrainResult r;
@@ -121,12 +128,12 @@ py::tuple evaluate_into(py::array weight, std::optional<py::array> bias, const p
 }  // namespace
 
 void bind_train_step(py::module_& m) {
-  m.def("train", &train_into, py::arg("weight"), py::arg("bias"), py::arg("weight_buffer"), py::arg("bias_buffer"), py::arg("x"),
-        py::arg("target"), py::arg("labels"), py::arg("order"), py::arg("scale"), py::arg("shift"), py::arg("batch_size"),
-        py::arg("lr"), py::arg("momentum"), py::arg("dampening"), py::arg("weight_decay"), py::arg("nesterov"),
-        py::arg("maximize"), py::arg("first_step"), py::arg("threads"));
-  m.def("evaluate", &evaluate_into, py::arg("weight"), py::arg("bias"), py::arg("x"), py::arg("target"), py::arg("labels"),
-        py::arg("order"), py::arg("scale"), py::arg("shift"), py::arg("threads"));
+  m.def("train", &train_into, py::arg("weight"), py::arg("bias"), py::arg("weight_buffer"), py::arg("bias_buffer"),
+        py::arg("x"), py::arg("target"), py::arg("labels"), py::arg("order"), py::arg("scale"), py::arg("shift"),
+        py::arg("batch_size"), py::arg("lr"), py::arg("momentum"), py::arg("dampening"), py::arg("weight_decay"),
+        py::arg("nesterov"), py::arg("maximize"), py::arg("first_step"), py::arg("threads"));
+  m.def("evaluate", &evaluate_into, py::arg("weight"), py::arg("bias"), py::arg("x"), py::arg("target"),
+        py::arg("labels"), py::arg("order"), py::arg("scale"), py::arg("shift"), py::arg("threads"));
 }
 
 }  // namespace softstep

@@ -42,8 +42,7 @@ std::vector<std::string> supported_levels() {
   std::vector<std::string> levels;
   const Leaf basic = cpuid(1), extended = cpuid(7), amd = cpuid(0x80000001u);
   const int sse3 = 0, ssse3 = 9, cx16 = 13, sse41 = 19, sse42 = 20, popcnt = 23, lahf = 0;
-  if (!has(basic.c, {sse3, ssse3, cx16, sse41, sse42, popcnt}) || !has(amd.c, {lahf}))
-    return levels;
+  if (!has(basic.c, {sse3, ssse3, cx16, sse41, sse42, popcnt}) || !has(amd.c, {lahf})) return levels;
   levels.push_back("v2");
   const int fma = 12, movbe = 22, osxsave = 27, avx = 28, f16c = 29, lzcnt = 5;
   if (!has(basic.c, {fma, movbe, osxsave, avx, f16c}) || !has(amd.c, {lzcnt})) return levels;
@@ -86,8 +85,15 @@ PyModuleDef_Slot slots[] = {
 #endif
     {0, nullptr}};
 
-PyModuleDef definition = {PyModuleDef_HEAD_INIT, "_cpu", "What this processor and operating system support.", 0, methods, slots,
-                          nullptr, nullptr, nullptr};
+PyModuleDef definition = {PyModuleDef_HEAD_INIT,
+                          "_cpu",
+                          "What this processor and operating system support.",
+                          0,
+                          methods,
+                          slots,
+                          nullptr,
+                          nullptr,
+                          nullptr};
 
 }  // namespace
 

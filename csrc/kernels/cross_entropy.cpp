@@ -23,7 +23,8 @@ double narrow_rows(const CrossEntropy<T>& p, int64_t row, int count) {
     counts[r] = counted;
   }
   for (int r = count; r < lanes<T>; ++r) target[r] = 0;
-  const Vec<T> loss = select<T>(counts != T(0), cross_entropy_lanes<T, Gradient>(columns, width, target, counts * p.weight), Vec<T>{});
+  const Vec<T> loss =
+      select<T>(counts != T(0), cross_entropy_lanes<T, Gradient>(columns, width, target, counts * p.weight), Vec<T>{});
   if (p.row_loss) store_partial(p.row_loss + row, loss, count);
   if constexpr (Gradient) {
     for (int c = 0; c < width; ++c) columns[c] = select<T>(counts != T(0), columns[c], Vec<T>{});

@@ -6,10 +6,11 @@
 
 namespace softstep {
 
-// columns[c], c < width, holds the logits of class c; target[lane] is a class. Returns the losses; with Gradient, columns
-// becomes weight (softmax - one-hot).
+// columns[c], c < width, holds the logits of class c; target[lane] is a class. Returns the losses; with Gradient,
+// columns becomes weight (softmax - one-hot).
 template <class T, bool Gradient>
-SOFTSTEP_INLINE Vec<T> cross_entropy_lanes(Vec<T>* columns, int width, const int* target, std::type_identity_t<Vec<T>> weight) {
+SOFTSTEP_INLINE Vec<T> cross_entropy_lanes(Vec<T>* columns, int width, const int* target,
+                                           std::type_identity_t<Vec<T>> weight) {
   constexpr int L = lanes<T>;
   T* const element = reinterpret_cast<T*>(columns);  // element[c * L + lane]
   Vec<T> chosen;

@@ -10,9 +10,10 @@
 // max - max NaN, which `total` and `log_total` take in: such a row is NaN in softmax, while m + log1p(others) is +-inf.
 //
 // Narrow rows (up to narrow_columns) are worked on a block of `lanes` at a time with the rows in the lanes: loaded,
-// transposed in registers, transposed back. Wide rows run along the row. Sums are taken in blocks (8 columns or 32 vectors)
-// and the blocks added up, for wide rows in compensated double, so the error does not grow with the length. The path depends on the
-// number of columns alone, and each lane on its own row alone: a row gives the same bits in any batch.
+// transposed in registers, transposed back. Wide rows run along the row. Sums are taken in blocks (8 columns or 32
+// vectors) and the blocks added up, for wide rows in compensated double, so the error does not grow with the length.
+// The path depends on the number of columns alone, and each lane on its own row alone: a row gives the same bits in any
+// batch.
 #pragma once
 
 #include <limits>
@@ -90,7 +91,8 @@ SOFTSTEP_INLINE double sum_in_double(Vec<float> v) {
   typedef float Half __attribute__((vector_size(vector_bytes / 2)));
   Half halves[2];
   std::memcpy(halves, &v, sizeof v);
-  return sum_lanes<double>(__builtin_convertvector(halves[0], Vec<double>) + __builtin_convertvector(halves[1], Vec<double>));
+  return sum_lanes<double>(__builtin_convertvector(halves[0], Vec<double>) +
+                           __builtin_convertvector(halves[1], Vec<double>));
 }
 
 // A sum of doubles that keeps what each addition rounds off (Knuth's two-sum).

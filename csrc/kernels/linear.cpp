@@ -34,13 +34,15 @@ void for_row_tiles(const T* x, int64_t K, int64_t begin, int64_t end, Visit visi
   for (int64_t row = begin; row < end; row += tile_rows, side = !side) {
     const bool more = row + tile_rows < end;
     if (more) point(pointers[!side], row + tile_rows);
-    TileRows tile{pointers[side], more ? pointers[!side] : nullptr, static_cast<int>(std::min<int64_t>(tile_rows, end - row))};
+    TileRows tile{pointers[side], more ? pointers[!side] : nullptr,
+                  static_cast<int>(std::min<int64_t>(tile_rows, end - row))};
     visit(tile, row);
   }
 }
 
 template <class T>
-void narrow_forward(T* logits, const T* x, const T* weight, const T* bias, int64_t N, int64_t K, int64_t C, int threads) {
+void narrow_forward(T* logits, const T* x, const T* weight, const T* bias, int64_t N, int64_t K, int64_t C,
+                    int threads) {
   const LinearTiles<T> tiles = linear_tiles<T>(feature_of<T>(), false);
   const LinearShape<T> shape{K, C, padded<T>(K), nullptr, nullptr};
   const bool pad = shape.stride != K;
@@ -50,12 +52,13 @@ void narrow_forward(T* logits, const T* x, const T* weight, const T* bias, int64
   const Team team(threads, nanoseconds(N, K, C));
   for_tiles((N + rows_per_task - 1) / rows_per_task, team, [&](int64_t task, int) {
     alignas(64) T tile[narrow_outputs * tile_rows];
-    for_row_tiles(x, K, task * rows_per_task, std::min((task + 1) * rows_per_task, N), [&](TileRows& rows, int64_t row) {
-      tiles.forward(tile, rows, w, bias, shape);
-      for (int r = 0; r < rows.count; r += lanes<T>)
-        store_columns<T>(logits + (row + r) * C, C, reinterpret_cast<const Vec<T>*>(tile + tile_place<T>(r, 0, C)),
-                         std::min(lanes<T>, rows.count - r), static_cast<int>(C));
-    });
+    for_row_tiles(
+        x, K, task * rows_per_task, std::min((task + 1) * rows_per_task, N), [&](TileRows& rows, int64_t row) {
+          tiles.forward(tile, rows, w, bias, shape);
+          for (int r = 0; r < rows.count; r += lanes<T>)
+            store_columns<T>(logits + (row + r) * C, C, reinterpret_cast<const Vec<T>*>(tile + tile_place<T>(r, 0, C)),
+                             std::min(lanes<T>, rows.count - r), static_cast<int>(C));
+        });
   });
 }
 
@@ -121,7 +124,8 @@ void narrow_input_gradient(T* dx, const T* weight, const T* dlogits, int64_t N, 
         for (int64_t c = 0; c < C; ++c) {
           const Vec<T> w = load_partial(weight + c * K + k, some);
 #pragma GCC unroll 4
-          for (int r = 0; r < R; ++r) sum[r] = fma<T>(w, broadcast<T>(dlogits[(row + std::min(r, rows - 1)) * C + c]), sum[r]);
+          for (int r = 0; r < R; ++r)
+            sum[r] = fma<T>(w, broadcast<T>(dlogits[(row + std::min(r, rows - 1)) * C + c]), sum[r]);
         }
         for (int r = 0; r < rows; ++r) store_partial(dx + (row + r) * K + k, sum[r], some);
       }
@@ -149,14 +153,15 @@ void column_sums(T* out, const T* a, int64_t rows, int64_t columns, int threads)
 }  // namespace
 
 template <class T>
-void linear_forward(T* logits, const T* x, const T* weight, const T* bias, int64_t N, int64_t K, int64_t C, int threads) {
+void linear_forward(T* logits, const T* x, const T* weight, const T* bias, int64_t N, int64_t K, int64_t C,
+                    int threads) {
   if (C <= narrow_outputs) narrow_forward(logits, x, weight, bias, N, K, C, threads);
   else matrix_product<T>(logits, {x, K, 1}, {weight, K, 1}, bias, N, C, K, threads);
 }
 
 template <class T>
-void linear_backward(T* dx, T* dweight, T* dbias, const T* x, const T* weight, const T* dlogits, int64_t N, int64_t K, int64_t C,
-                     int threads) {
+void linear_backward(T* dx, T* dweight, T* dbias, const T* x, const T* weight, const T* dlogits, int64_t N, int64_t K,
+                     int64_t C, int threads) {
   if (C <= narrow_outputs) {
     narrow_input_gradient(dx, weight, dlogits, N, K, C, threads);
     narrow_backward(dweight, dbias, x, dlogits, N, K, C, threads);
@@ -169,7 +174,9 @@ void linear_backward(T* dx, T* dweight, T* dbias, const T* x, const T* weight, c
 
 template void linear_forward(float*, const float*, const float*, const float*, int64_t, int64_t, int64_t, int);
 template void linear_forward(double*, const double*, const double*, const double*, int64_t, int64_t, int64_t, int);
-template void linear_backward(float*, float*, float*, const float*, const float*, const float*, int64_t, int64_t, int64_t, int);
-template void linear_backward(double*, double*, double*, const double*, const double*, const double*, int64_t, int64_t, int64_t, int);
+template void linear_backward(float*, float*, float*, const float*, const float*, const float*, int64_t, int64_t,
+                              int64_t, int);
+template void linear_backward(double*, double*, double*, const double*, const double*, const double*, int64_t, int64_t,
+                              int64_t, int);
 
 }  // namespace softstep

@@ -28,10 +28,11 @@ SOFTSTEP_INLINE Vec<T> features(const X* row, int64_t k, const LinearShape<T>& s
   return x;
 }
 
-// The products of row_block rows and NC classes over features begin .. end, not yet added across lanes: sums[c * lanes + r].
+// The products of row_block rows and NC classes over features begin .. end, not yet added across lanes: sums[c * lanes
+// + r].
 template <class T, class X, bool Affine, int NC>
-SOFTSTEP_INLINE void forward_block(Vec<T>* sums, const X* const* rows, const T* weight, const LinearShape<T>& shape, int64_t begin,
-                                   int64_t end, const char* next) {
+SOFTSTEP_INLINE void forward_block(Vec<T>* sums, const X* const* rows, const T* weight, const LinearShape<T>& shape,
+                                   int64_t begin, int64_t end, const char* next) {
   constexpr int L = lanes<T>;
   Vec<T> acc[NC][row_block<T>] = {};
   const auto multiply_add = [&]<bool Whole>(std::bool_constant<Whole>, int64_t k) {
@@ -64,11 +65,20 @@ SOFTSTEP_INLINE void for_class_blocks(int64_t outputs, Visit visit) {
   int64_t first = 0;
   for (; first + class_block <= outputs; first += class_block) visit(std::integral_constant<int, class_block>{}, first);
   switch (outputs - first) {
-    case 4: visit(std::integral_constant<int, 4>{}, first); break;
-    case 3: visit(std::integral_constant<int, 3>{}, first); break;
-    case 2: visit(std::integral_constant<int, 2>{}, first); break;
-    case 1: visit(std::integral_constant<int, 1>{}, first); break;
-    default: break;
+    case 4:
+      visit(std::integral_constant<int, 4>{}, first);
+      break;
+    case 3:
+      visit(std::integral_constant<int, 3>{}, first);
+      break;
+    case 2:
+      visit(std::integral_constant<int, 2>{}, first);
+      break;
+    case 1:
+      visit(std::integral_constant<int, 1>{}, first);
+      break;
+    default:
+      break;
   }
 }
 
@@ -106,8 +116,9 @@ void forward(T* logits, TileRows& x, const T* weight, const T* bias, const Linea
   }
 }
 
-// The lines of the rows that forward has left to fetch. Each block of backward takes as many as keep the pace, `per_row` at each
-// row of the tile; a block that comes after the last of them touches one line over and over, which costs less than a branch.
+// The lines of the rows that forward has left to fetch. Each block of backward takes as many as keep the pace,
+// `per_row` at each row of the tile; a block that comes after the last of them touches one line over and over, which
+// costs less than a branch.
 class Ahead {
  public:
   Ahead(TileRows& x, int64_t row_bytes, int64_t step, int64_t calls) {
@@ -147,8 +158,8 @@ class Ahead {
 
 // NC classes times V vectors of features from k on, over the rows of the tile.
 template <class T, class X, bool Affine, bool Whole, int NC, int V>
-SOFTSTEP_INLINE void backward_block(T* dweight, const TileRows& x, const T* dlogits, int64_t k, const LinearShape<T>& shape, bool first,
-                                    Ahead::Share ahead) {
+SOFTSTEP_INLINE void backward_block(T* dweight, const TileRows& x, const T* dlogits, int64_t k,
+                                    const LinearShape<T>& shape, bool first, Ahead::Share ahead) {
   constexpr int L = lanes<T>;
   const X* const* rows = reinterpret_cast<const X* const*>(x.rows);
   Vec<T> acc[NC][V];
@@ -182,12 +193,12 @@ void backward(T* dweight, T* dbias, TileRows& x, const T* dlogits, const LinearS
   const int64_t outputs = shape.outputs;
   const int64_t passes = (outputs + class_block - 1) / class_block, vectors = shape.features / lanes<T>;
   Ahead ahead(x, shape.features * static_cast<int64_t>(sizeof(X)), lanes<T> * static_cast<int64_t>(sizeof(X)),
-              passes * (vectors / row_block<T> + vectors % row_block<T>) * x.count);
+              passes * (vectors / row_block<T> + vectors % row_block<T>)*x.count);
   // Features outermost: while they are in the first-level cache, all classes use them.
   const auto classes = [&]<bool Whole, int V>(std::bool_constant<Whole>, std::integral_constant<int, V>, int64_t k) {
     for_class_blocks(outputs, [&]<int NC>(std::integral_constant<int, NC>, int64_t c) {
       backward_block<T, X, Affine, Whole, NC, V>(dweight + c * shape.stride, x, dlogits + c * lanes<T>, k, shape, first,
-                                                         ahead.share(x.count));
+                                                 ahead.share(x.count));
     });
   };
   // class_block times this many vectors of sums fill the registers, as in forward
@@ -200,7 +211,8 @@ void backward(T* dweight, T* dbias, TileRows& x, const T* dlogits, const LinearS
   if (k < shape.features) classes(std::false_type{}, one, k);
   for (int64_t o = 0; o < outputs; ++o) {
     Vec<T> sum{};
-    for (int r = 0; r < x.count; r += lanes<T>) sum += load_partial(dlogits + tile_place<T>(r, o, outputs), std::min(lanes<T>, x.count - r));
+    for (int r = 0; r < x.count; r += lanes<T>)
+      sum += load_partial(dlogits + tile_place<T>(r, o, outputs), std::min(lanes<T>, x.count - r));
     dbias[o] = sum_lanes<T>(sum) + (first ? T(0) : dbias[o]);
   }
 }
@@ -216,9 +228,12 @@ LinearTiles<T> tiles_for(bool affine) {
 template <class T>
 LinearTiles<T> linear_tiles(Feature feature, bool affine) {
   switch (feature) {
-    case Feature::uint8: return tiles_for<T, std::uint8_t>(affine);
-    case Feature::float32: return tiles_for<T, float>(affine);
-    default: return tiles_for<T, double>(affine);
+    case Feature::uint8:
+      return tiles_for<T, std::uint8_t>(affine);
+    case Feature::float32:
+      return tiles_for<T, float>(affine);
+    default:
+      return tiles_for<T, double>(affine);
   }
 }
 

@@ -1,5 +1,5 @@
-// The matrix product for few outputs, a tile of 32 rows at a time: what `linear` uses up to narrow_outputs classes, and the
-// fused training step always. BLAS packs both operands first, which here would cost more than the product.
+// The matrix product for few outputs, a tile of 32 rows at a time: what `linear` uses up to narrow_outputs classes, and
+// the fused training step always. BLAS packs both operands first, which here would cost more than the product.
 //
 //     forward    logits[r][c] = bias[c] + sum_k weight[c][k] x[r][k]          for the rows r of the tile
 //     backward   dweight[c][k] += sum_r dlogits[r][c] x[r][k],   dbias[c] += sum_r dlogits[r][c]
@@ -7,16 +7,16 @@
 // Rows come as pointers, in any order and of any feature type, and are converted as they are loaded (convert.hpp); with
 // `affine` each feature becomes x scale[k] + shift[k] in the same breath.
 //
-// Forward: `row_block` rows times up to 5 classes are summed in registers, the vectors along k. The lanes of 16 sums at a
-// time are then added by transposition, which leaves the logits with rows in the lanes, ready for cross_entropy_lanes.
-// Classes are outermost, so that 5 rows of weights stay in the first-level cache over the tile.
-// Backward: the same number of vectors of features times up to 5 classes are summed in registers over the rows of the tile, the
-// gradients broadcast.
-// Both prefetch the rows of the tile that comes next, row after row (the hardware's own prefetcher follows that) and evenly, about
-// a line per 20 multiply-adds: a core can wait for about a dozen lines at a time, and its own loads need some of them.
+// Forward: `row_block` rows times up to 5 classes are summed in registers, the vectors along k. The lanes of 16 sums at
+// a time are then added by transposition, which leaves the logits with rows in the lanes, ready for
+// cross_entropy_lanes. Classes are outermost, so that 5 rows of weights stay in the first-level cache over the tile.
+// Backward: the same number of vectors of features times up to 5 classes are summed in registers over the rows of the
+// tile, the gradients broadcast. Both prefetch the rows of the tile that comes next, row after row (the hardware's own
+// prefetcher follows that) and evenly, about a line per 20 multiply-adds: a core can wait for about a dozen lines at a
+// time, and its own loads need some of them.
 //
-// Numerics: each logit is a sum over k in `lanes` interleaved chains of at most 512 terms and a tree over them; each gradient a
-// chain over the rows since `first`. The order depends on shapes alone.
+// Numerics: each logit is a sum over k in `lanes` interleaved chains of at most 512 terms and a tree over them; each
+// gradient a chain over the rows since `first`. The order depends on shapes alone.
 #pragma once
 
 #include "parallel.hpp"
@@ -62,7 +62,8 @@ struct LinearShape {
   const T *scale, *shift;     // (stride,) each, or null: both or neither
 };
 
-// The features of a tile, and of the next one. Both have tile_rows valid pointers: fewer rows repeat one of them. `next` may be null.
+// The features of a tile, and of the next one. Both have tile_rows valid pointers: fewer rows repeat one of them.
+// `next` may be null.
 struct TileRows {
   const void* const* rows;
   const void* const* next;

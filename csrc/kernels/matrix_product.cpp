@@ -59,7 +59,8 @@ void pack_strips(T* out, const Operand<T>& a, int64_t first, int64_t count, int6
 
 // `rows` by `columns` of the output, at most strip by panel: out (+)= a strip, b panel over `depth`.
 template <class T>
-void multiply(T* out, int64_t stride, const T* a, const T* b, const T* bias, int64_t depth, int rows, int columns, bool first) {
+void multiply(T* out, int64_t stride, const T* a, const T* b, const T* bias, int64_t depth, int rows, int columns,
+              bool first) {
   constexpr int L = lanes<T>, V = panel_vectors;
   Vec<T> sum[strip][V] = {};
   for (int64_t k = 0; k < depth; ++k, a += strip, b += panel<T>) {
@@ -89,14 +90,16 @@ void multiply(T* out, int64_t stride, const T* a, const T* b, const T* bias, int
 }  // namespace
 
 template <class T>
-void matrix_product(T* out, const Operand<T>& a, const Operand<T>& b, const T* bias, int64_t M, int64_t N, int64_t K, int threads) {
+void matrix_product(T* out, const Operand<T>& a, const Operand<T>& b, const T* bias, int64_t M, int64_t N, int64_t K,
+                    int threads) {
   if (M == 0 || N == 0) return;
   const int64_t panels = (N + panel<T> - 1) / panel<T>;
   const int64_t row_tiles = (M + block_rows - 1) / block_rows;
   // Few rows: cut the columns too, so that there is work for everyone.
   const int64_t groups = std::clamp<int64_t>((16 + row_tiles - 1) / row_tiles, 1, panels);
   const int64_t depth = std::min(K, block_k<T>);
-  const Team team(threads, static_cast<double>(M) * static_cast<double>(N) * static_cast<double>(K) * 0.03 * sizeof(T) / 4);
+  const Team team(threads,
+                  static_cast<double>(M) * static_cast<double>(N) * static_cast<double>(K) * 0.03 * sizeof(T) / 4);
   const Scratch<T> packed(static_cast<std::size_t>(panels * panel<T> * K));
   const Scratch<T> strips(static_cast<std::size_t>(team.threads() * (block_rows + strip) * depth));
 
@@ -115,15 +118,18 @@ void matrix_product(T* out, const Operand<T>& a, const Operand<T>& b, const T* b
       for (int64_t p = panels * group / groups; p < panel_end; ++p) {
         if (interrupt.check(thread)) return;
         for (int64_t r = 0; r < rows; r += strip)
-          multiply(out + (row + r) * N + p * panel<T>, N, own + r * some, packed.data() + (k * panels + p * some) * panel<T>,
-                   bias ? bias + p * panel<T> : nullptr, some, static_cast<int>(std::min<int64_t>(strip, rows - r)),
+          multiply(out + (row + r) * N + p * panel<T>, N, own + r * some,
+                   packed.data() + (k * panels + p * some) * panel<T>, bias ? bias + p * panel<T> : nullptr, some,
+                   static_cast<int>(std::min<int64_t>(strip, rows - r)),
                    static_cast<int>(std::min<int64_t>(panel<T>, N - p * panel<T>)), k == 0);
       }
     }
   });
 }
 
-template void matrix_product(float*, const Operand<float>&, const Operand<float>&, const float*, int64_t, int64_t, int64_t, int);
-template void matrix_product(double*, const Operand<double>&, const Operand<double>&, const double*, int64_t, int64_t, int64_t, int);
+template void matrix_product(float*, const Operand<float>&, const Operand<float>&, const float*, int64_t, int64_t,
+                             int64_t, int);
+template void matrix_product(double*, const Operand<double>&, const Operand<double>&, const double*, int64_t, int64_t,
+                             int64_t, int);
 
 }  // namespace softstep

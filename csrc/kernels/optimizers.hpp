@@ -6,8 +6,8 @@
 //     g = g + momentum buffer if nesterov else buffer                                 (with momentum only)
 //     p = p - lr g
 //
-// One pass: each element is read and written once. The rule stands here as a function of vectors, so that the fused training
-// step applies the very same.
+// One pass: each element is read and written once. The rule stands here as a function of vectors, so that the fused
+// training step applies the very same.
 #pragma once
 
 #include "parallel.hpp"

@@ -1,4 +1,5 @@
-// How row-wise kernels cut a matrix: whole rows, about 64 KB of float32 a tile, a multiple of 64 rows where rows are short.
+// How row-wise kernels cut a matrix: whole rows, about 64 KB of float32 a tile, a multiple of 64 rows where rows are
+// short.
 #pragma once
 
 #include "parallel.hpp"

@@ -1,5 +1,5 @@
-// softmax(x)_j = exp(x_j) / sum exp(x),  log_softmax(x)_j = x_j - log sum exp(x),  logsumexp(x) = log sum exp(x), for each
-// row of a contiguous (rows, columns) matrix, columns >= 1. `out` may be `logits`.
+// softmax(x)_j = exp(x_j) / sum exp(x),  log_softmax(x)_j = x_j - log sum exp(x),  logsumexp(x) = log sum exp(x), for
+// each row of a contiguous (rows, columns) matrix, columns >= 1. `out` may be `logits`.
 //
 // Numerics: exp_sums.hpp. With D the mean of |x_j - max| over the other columns, weighted by exp(x_j - max), softmax is
 // within (4 + (|x - max| + D) / 2) eps of the exact value, relatively: x - max is rounded once (its half ulp becomes a

@@ -73,10 +73,12 @@ class Network {
     for (int first = 0; first < rows; first += L) {
       const int count = std::min(L, rows - first);
       int target[L];
-      for (int r = 0; r < L; ++r) target[r] = r < count ? static_cast<int>(p_.labels[row_number(position + first + r)]) : 0;
+      for (int r = 0; r < L; ++r)
+        target[r] = r < count ? static_cast<int>(p_.labels[row_number(position + first + r)]) : 0;
       Vec<T>* columns = reinterpret_cast<Vec<T>*>(logits + tile_place<T>(first, 0, p_.outputs));
       const Vec<Int<T>> predicted = argmax_lanes<T>(columns, width);
-      const Vec<T> weight = select<T>(lane_numbers<T>() < static_cast<Int<T>>(count), broadcast<T>(row_weight), Vec<T>{});
+      const Vec<T> weight =
+          select<T>(lane_numbers<T>() < static_cast<Int<T>>(count), broadcast<T>(row_weight), Vec<T>{});
       take(result, cross_entropy_lanes<T, Gradient>(columns, width, target, weight), first, count);
       for (int r = 0; r < count; ++r) result.correct += predicted[r] == target[r];
     }
@@ -156,7 +158,8 @@ class Run {
       while (here.step == step) {
         const Place next = after(here, thread, threads);
         if (next.step < steps_) network_.point(pointers[!side], next.begin, tile_end(next) - next.begin);
-        TileRows x{pointers[side], next.step < steps_ ? pointers[!side] : nullptr, static_cast<int>(tile_end(here) - here.begin)};
+        TileRows x{pointers[side], next.step < steps_ ? pointers[!side] : nullptr,
+                   static_cast<int>(tile_end(here) - here.begin)};
         const TileLoss tile = network_.template loss<true>(logits, x, here.begin, row_weight);
         const bool first = here.begin == group_begin(here);
         network_.backward(gradient(here.group, 0), bias_gradient(here.group), x, logits, first);
@@ -219,8 +222,8 @@ class Run {
     return start(at.step + 1, thread, threads);
   }
 
-  // The nodes of the tree over the groups, children first: group[node] += group[other]. The owner is the thread that has
-  // all the groups below the node, or -1.
+  // The nodes of the tree over the groups, children first: group[node] += group[other]. The owner is the thread that
+  // has all the groups below the node, or -1.
   template <class Visit>
   static void for_nodes(int64_t groups, int threads, Visit visit) {
     for (int64_t size = 1; size < groups; size *= 2)
@@ -232,7 +235,9 @@ class Run {
       }
   }
 
-  T* gradient(int64_t group, int64_t c) const { return gradient_.data() + (group * p_.outputs + c) * network_.stride(); }
+  T* gradient(int64_t group, int64_t c) const {
+    return gradient_.data() + (group * p_.outputs + c) * network_.stride();
+  }
   T* bias_gradient(int64_t group) const { return bias_gradient_.data() + group * p_.outputs; }
 
   void add(int64_t node, int64_t other, int64_t begin, int64_t end) const {
@@ -243,7 +248,8 @@ class Run {
 
   int64_t bad_row(int64_t groups) const {
     for (int64_t g = 0; g < groups; ++g)
-      if (group_loss_[static_cast<std::size_t>(g)].bad_row >= 0) return group_loss_[static_cast<std::size_t>(g)].bad_row;
+      if (group_loss_[static_cast<std::size_t>(g)].bad_row >= 0)
+        return group_loss_[static_cast<std::size_t>(g)].bad_row;
     return -1;
   }
 
@@ -311,7 +317,8 @@ class Run {
     for (int64_t c = 0; c < p_.outputs; c += lanes<T>) {
       const int some = static_cast<int>(std::min<int64_t>(lanes<T>, p_.outputs - c));
       if (momentum) b = load_partial(p_.bias_buffer + c, some);
-      store_partial(p_.bias + c, rule.step(load_partial(p_.bias + c, some), load_partial(bias_gradient(0) + c, some), b), some);
+      store_partial(p_.bias + c,
+                    rule.step(load_partial(p_.bias + c, some), load_partial(bias_gradient(0) + c, some), b), some);
       if (momentum) store_partial(p_.bias_buffer + c, b, some);
     }
   }
@@ -365,7 +372,8 @@ TrainResult evaluate(const TrainProblem<T>& p, int requested) {
     for (int64_t begin = part * height; begin < end; begin += tile_rows, side = !side) {
       const int64_t next = begin + tile_rows;
       if (next < end) network.point(pointers[!side], next, std::min<int64_t>(tile_rows, end - next));
-      TileRows x{pointers[side], next < end ? pointers[!side] : nullptr, static_cast<int>(std::min<int64_t>(tile_rows, end - begin))};
+      TileRows x{pointers[side], next < end ? pointers[!side] : nullptr,
+                 static_cast<int>(std::min<int64_t>(tile_rows, end - begin))};
       const TileLoss tile = network.template loss<false>(own, x, begin, T(0));
       loss[static_cast<std::size_t>(part)] += tile.loss;
       correct[static_cast<std::size_t>(part)] += tile.correct;

@@ -1,22 +1,27 @@
 // The fused path: whole runs of minibatches of softmax or linear regression in one call.
 //
-// For each minibatch: logits = x weight^T + bias; loss and its gradient in the logits' place; weight and bias gradients; one step
-// of SGD. Neither the logits of the batch, nor a gathered copy of its rows, nor Python comes between.
+// For each minibatch: logits = x weight^T + bias; loss and its gradient in the logits' place; weight and bias
+// gradients; one step of SGD. Neither the logits of the batch, nor a gathered copy of its rows, nor Python comes
+// between.
 //
-//   groups   A minibatch is cut into groups of rows (64 each, more only where that would make over 16), each a few tiles of
-//            32 (linear_tiles.hpp). A thread takes a contiguous run of groups; each group sums its own partial gradient.
+//   groups   A minibatch is cut into groups of rows (64 each, more only where that would make over 16), each a few
+//   tiles of
+//            32 (linear_tiles.hpp). A thread takes a contiguous run of groups; each group sums its own partial
+//            gradient.
 //   tree     Partial gradients are added as one fixed binary tree over the groups. A thread adds the nodes that lie
 //            within its own groups before the barrier, what is left after it, so little crosses between cores.
-//   update   After the barrier each thread finishes the tree, and applies the optimizer, for its own slice of the parameters. A
+//   update   After the barrier each thread finishes the tree, and applies the optimizer, for its own slice of the
+//   parameters. A
 //            second barrier ends the step.
 //
 // The cut depends on the size of the minibatch alone, so the bits do not depend on the number of threads.
 //
-// A scale without a shift is folded into the weights: logits = (weight scale) x_raw, dweight = scale (dlogits^T x_raw). With a shift
-// each feature becomes x scale + shift as it is loaded; folding that too could cancel.
+// A scale without a shift is folded into the weights: logits = (weight scale) x_raw, dweight = scale (dlogits^T x_raw).
+// With a shift each feature becomes x scale + shift as it is loaded; folding that too could cancel.
 //
-// A minibatch whose loss is not finite is not applied: the run ends with the parameters of the step before. Features that are not
-// finite always make the loss so: they leave no finite logit. The interrupt flag is honoured at the same place.
+// A minibatch whose loss is not finite is not applied: the run ends with the parameters of the step before. Features
+// that are not finite always make the loss so: they leave no finite logit. The interrupt flag is honoured at the same
+// place.
 #pragma once
 
 #include "kernels/linear_tiles.hpp"
@@ -27,16 +32,16 @@ namespace softstep {
 template <class T>
 struct TrainProblem {
   Feature feature;
-  const void* x;                 // row i begins row_bytes * i bytes further
+  const void* x;  // row i begins row_bytes * i bytes further
   int64_t row_bytes, features, outputs;
-  const int64_t* order;          // (rows,) row numbers, or null: 0, 1, 2, ...
+  const int64_t* order;  // (rows,) row numbers, or null: 0, 1, 2, ...
   int64_t rows, batch_size;
-  const int64_t* labels;         // by row number: softmax regression; or null
-  const T* targets;              // (., outputs) by row number: linear regression; or null
-  const T *scale, *shift;        // (features,) each, or null
-  T *weight, *bias;              // (outputs, features), (outputs,); bias may be null
+  const int64_t* labels;           // by row number: softmax regression; or null
+  const T* targets;                // (., outputs) by row number: linear regression; or null
+  const T *scale, *shift;          // (features,) each, or null
+  T *weight, *bias;                // (outputs, features), (outputs,); bias may be null
   T *weight_buffer, *bias_buffer;  // momentum, or null
-  Sgd<T> rule;                   // first_step holds for the first minibatch only
+  Sgd<T> rule;                     // first_step holds for the first minibatch only
 };
 
 struct TrainResult {

@@ -1,9 +1,11 @@
 // exp, log and log1p in the lanes of a vector.
 //
-// exp(x): x = n log 2 + r with |r| <= log(2) / 2; exp(x) = 2^n (1 + r + r^2 P(r)), P a minimax polynomial whose relative
+// exp(x): x = n log 2 + r with |r| <= log(2) / 2; exp(x) = 2^n (1 + r + r^2 P(r)), P a minimax polynomial whose
+// relative
 //     error is 3.1e-9 (float) or 3.7e-18 (double). n log 2 is subtracted in two parts, the first of which has so few
-//     bits that the product with n is exact. 2^n is applied as two factors, so results run gradually into the subnormals.
-//     Error: below 2 ulp for every argument; 0 and infinity where the exact value rounds to them; NaN stays NaN.
+//     bits that the product with n is exact. 2^n is applied as two factors, so results run gradually into the
+//     subnormals. Error: below 2 ulp for every argument; 0 and infinity where the exact value rounds to them; NaN stays
+//     NaN.
 // log(x), x >= 0: x = 2^n m with sqrt(1/2) <= m < sqrt(2); with f = m - 1, s = f / (2 + f),
 //     log m = f - (f^2 / 2 - s (f^2 / 2 + s^2 Q(s^2))), Q minimax for (2 atanh(s) - 2 s) / s^3. Below 2 ulp.
 // log1p(u), u >= 0: log(y) + (u - (y - 1)) / y with y = 1 + u rounded: the second term is what the rounding lost. Below
@@ -34,10 +36,11 @@ template <>
 struct Format<double> {
   static constexpr int mantissa_bits = 52, bias = 1023;
   static constexpr std::int64_t sqrt_half_bits = 0x3fe6a09e667f3bcd, mantissa_mask = 0x000fffffffffffff;
-  static constexpr double log2_e = 1.4426950408889634, log_2_high = 0x1.62e42fee00000p-1, log_2_low = 0x1.a39ef35793c76p-33;
+  static constexpr double log2_e = 1.4426950408889634, log_2_high = 0x1.62e42fee00000p-1,
+                          log_2_low = 0x1.a39ef35793c76p-33;
   static constexpr double round = 0x1.8p52, exp_lowest = -746.0, exp_highest = 710.0;
-  static constexpr double exp_poly[] = {0.50000000000000106682,   0.16666666666666411512,   0.041666666666529732664,
-                                        0.0083333333334949800702, 0.0013888888943758789442, 0.00019841269505760469264,
+  static constexpr double exp_poly[] = {0.50000000000000106682,     0.16666666666666411512,   0.041666666666529732664,
+                                        0.0083333333334949800702,   0.0013888888943758789442, 0.00019841269505760469264,
                                         0.000024801492950804458456, 2.7557586818814346245e-6, 2.7630305859655154635e-7,
                                         2.5000013831782822946e-8};
   static constexpr double log_poly[] = {0.66666666666667352926, 0.39999999999407952866, 0.28571428744054440375,

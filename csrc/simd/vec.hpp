@@ -90,9 +90,11 @@ SOFTSTEP_INLINE Vec<T> larger(std::type_identity_t<Vec<T>> a, std::type_identity
   return select<T>(a > b, a, b);
 }
 
-// a * b + c, rounded once where the processor can; elsewhere a multiplication and an addition (libm's fma is a slow call).
+// a * b + c, rounded once where the processor can; elsewhere a multiplication and an addition (libm's fma is a slow
+// call).
 template <class T>
-SOFTSTEP_INLINE Vec<T> fma(std::type_identity_t<Vec<T>> a, std::type_identity_t<Vec<T>> b, std::type_identity_t<Vec<T>> c) {
+SOFTSTEP_INLINE Vec<T> fma(std::type_identity_t<Vec<T>> a, std::type_identity_t<Vec<T>> b,
+                           std::type_identity_t<Vec<T>> c) {
 #if defined(__AVX512F__)
   if constexpr (sizeof(T) == 4) return (Vec<T>)_mm512_fmadd_ps((__m512)a, (__m512)b, (__m512)c);
   else return (Vec<T>)_mm512_fmadd_pd((__m512d)a, (__m512d)b, (__m512d)c);
@@ -141,7 +143,8 @@ SOFTSTEP_INLINE void store_partial(T* p, std::type_identity_t<Vec<T>> v, int cou
 #endif
 }
 
-// Past the caches: for results that are larger than they are. `p` must be aligned to a vector; finish with stream_fence().
+// Past the caches: for results that are larger than they are. `p` must be aligned to a vector; finish with
+// stream_fence().
 template <class T>
 SOFTSTEP_INLINE void store_streaming(T* p, std::type_identity_t<Vec<T>> v) {
 #if defined(__AVX512F__)
@@ -166,7 +169,8 @@ SOFTSTEP_INLINE void prefetch(const void* p) { __builtin_prefetch(p, 0, 2); }
 
 namespace detail {
 
-// One stage of a transposition: of two rows that lie `Step` apart, exchange the blocks of `Step` lanes off the diagonal.
+// One stage of a transposition: of two rows that lie `Step` apart, exchange the blocks of `Step` lanes off the
+// diagonal.
 template <class T, int Step, bool High, std::size_t... I>
 SOFTSTEP_INLINE Vec<T> exchange(Vec<T> a, Vec<T> b, std::index_sequence<I...>) {
   constexpr int n = lanes<T>;

@@ -15,14 +15,16 @@ _default = 0  # of the process; 0 is the automatic choice
 class threads:  # noqa: N801  (used like a function)
     """Set how many threads kernels use when their `threads=` is not given.
 
-    As a call it holds until the next one; as a context manager until the end of the block. It is the setting of the
-    process, and an upper limit: small work runs on fewer. Results do not depend on it.
+    As a call it holds until the next one; as a context manager until the end of the block. It is
+    the setting of the process, and an upper limit: small work runs on fewer. Results do not depend
+    on it.
 
     Parameters
     ----------
     n : int or None
-        At least 1; None returns to the automatic choice: as many as OpenMP (`OMP_NUM_THREADS`, threadpoolctl),
-        `SOFTSTEP_NUM_THREADS`, the CPU affinity and the cgroup's quota allow, shared between calls in progress.
+        At least 1; None returns to the automatic choice: as many as OpenMP (`OMP_NUM_THREADS`,
+        threadpoolctl), `SOFTSTEP_NUM_THREADS`, the CPU affinity and the cgroup's quota allow,
+        shared between calls in progress.
 
     Raises
     ------
@@ -69,7 +71,7 @@ def check_threads(n: object) -> int:
 
 
 def resolve_threads(n: int | None) -> int:
-    """What a kernel passes to the native call: 0 leaves the choice to it."""
+    """Return what a kernel passes to the native call: 0 leaves the choice to it."""
     return _default if n is None else check_threads(n)
 
 
@@ -79,8 +81,9 @@ def show_config() -> dict[str, object]:
     Returns
     -------
     dict
-        `version`, `level` (instruction-set level in use), `reason`, `supported` levels, `compiler`, `openmp`, `vector_bytes`,
-        `processor`, `cpus` of the machine, `threads` that a large kernel call would use now.
+        `version`, `level` (instruction-set level in use), `reason`, `supported` levels, `compiler`,
+        `openmp`, `vector_bytes`, `processor`, `cpus` of the machine, `threads` that a large kernel
+        call would use now.
 
     Examples
     --------

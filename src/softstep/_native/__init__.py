@@ -1,8 +1,9 @@
 """Chooses and loads the compiled module that fits this processor.
 
-The native code is compiled once per instruction-set level (`_native_v2`, `_native_v3`, `_native_v4` on x86-64, `_native_base`
-elsewhere). A small probe says which levels the processor and the operating system support, and the best one is loaded.
-`SOFTSTEP_ISA` forces a level. Kernels look `_native.module` up at each call, so that `use` can exchange it.
+The native code is compiled once per instruction-set level (`_native_v2`, `_native_v3`, `_native_v4`
+on x86-64, `_native_base` elsewhere). A small probe says which levels the processor and the
+operating system support, and the best one is loaded. `SOFTSTEP_ISA` forces a level. Kernels look
+`_native.module` up at each call, so that `use` can exchange it.
 """
 
 from __future__ import annotations
@@ -13,33 +14,32 @@ import importlib
 import os
 import platform
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, cast
+from types import ModuleType
+from typing import TYPE_CHECKING
 
-from softstep._native import _cpu  # type: ignore[attr-defined]
-
-if TYPE_CHECKING:
-    # A stub for every level's module; the names and signatures are the same in all of them.
-    from softstep._native import _module as Native
+from softstep._native import _cpu
 
 supported: tuple[str, ...] = _cpu.supported_levels()
 """The levels this machine can run, lowest first."""
 
 
 @functools.cache
-def load(level: str) -> type[Native]:
+def load(level: str) -> ModuleType:
     """Load the module compiled for `level`."""
     if level not in supported:
         raise ImportError(
-            f"instruction-set level {level!r} is not supported here; accepted: {', '.join(supported)}"
+            f"instruction-set level {level!r} is not supported here; "
+            f"accepted: {', '.join(supported)}"
         )
-    return cast("type[Native]", importlib.import_module(f"softstep._native._native_{level}"))
+    return importlib.import_module(f"softstep._native._native_{level}")
 
 
 def _choose() -> tuple[str, str]:
     if not supported:
+        name = platform.processor() or platform.machine()
         raise ImportError(
-            "softstep needs a processor with at least x86-64-v2 (SSE4.2 and POPCNT, made since about 2009); "
-            f"this one ({platform.processor() or platform.machine()}) lacks it"
+            "softstep needs a processor with at least x86-64-v2 (SSE4.2 and POPCNT, made since "
+            f"about 2009); this one ({name}) lacks it"
         )
     wanted = os.environ.get("SOFTSTEP_ISA")
     if wanted is None:
@@ -53,12 +53,16 @@ def _choose() -> tuple[str, str]:
 
 
 level, reason = _choose()
-module = load(level)
+if TYPE_CHECKING:
+    # One stub for the modules of all levels: their names and signatures are the same.
+    from softstep._native import _module as module
+else:
+    module = load(level)
 
 
 @contextlib.contextmanager
 def use(name: str) -> Iterator[None]:
-    """Run the kernels of another level for the length of a `with` block; process-wide, meant for tests."""
+    """Run the kernels of another level for a `with` block; process-wide, meant for tests."""
     global level, module
     before = level, module
     level, module = name, load(name)

@@ -1,6 +1,7 @@
-"""The functions of every compiled module `_native_<level>`; `tests/test_native.py` compares them with this stub.
+"""The functions of every compiled module `_native_<level>`; a test compares the two.
 
-Arguments are normalised arrays, outputs first: C-contiguous, aligned, native byte order. `threads` of 0 means automatic.
+Arguments are normalised arrays, outputs first: C-contiguous, aligned, native byte order. `threads`
+of 0 means automatic.
 """
 
 from typing import Any
@@ -26,7 +27,13 @@ def cross_entropy(
 ) -> tuple[float, int]: ...
 def linear(out: _Array, x: _Array, weight: _Array, bias: _Array | None, threads: int) -> None: ...
 def linear_backward(
-    dx: _Array, dweight: _Array, dbias: _Array, x: _Array, weight: _Array, dlogits: _Array, threads: int
+    dx: _Array,
+    dweight: _Array,
+    dbias: _Array,
+    x: _Array,
+    weight: _Array,
+    dlogits: _Array,
+    threads: int,
 ) -> None: ...
 def squared_error(
     element_loss: _Array | None,

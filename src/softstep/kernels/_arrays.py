@@ -1,4 +1,4 @@
-"""Normalising what callers pass: the arrays that the native functions take are made here, and nowhere else."""
+"""Normalising what callers pass: the arrays that native functions take are made here."""
 
 from __future__ import annotations
 
@@ -14,26 +14,29 @@ _FLOATS = {np.dtype(np.float32), np.dtype(np.float64)}
 
 
 def as_array(name: str, value: ArrayLike) -> Array:
-    """Any array-like, `__array__` or DLPack object on the CPU as an ndarray, not copied if it can be avoided."""
+    """Return any array-like, `__array__` or DLPack object on the CPU as an ndarray."""
     if type(value) is np.ndarray:
         return value
     if not hasattr(value, "__array__") and hasattr(value, "__dlpack__"):
         return np.from_dlpack(value)  # type: ignore[arg-type]
     try:
         return np.asarray(value)
-    except (ValueError, RuntimeError) as error:  # ragged lists; tensors that require gradients or sit elsewhere
-        raise TypeError(f"{name} cannot be made an array: {error}; accepted: numbers in a regular shape") from error
+    except (ValueError, RuntimeError) as error:  # ragged lists; tensors that require gradients
+        raise TypeError(
+            f"{name} cannot be made an array: {error}; accepted: numbers in a regular shape"
+        ) from error
 
 
 def as_float(name: str, value: ArrayLike, like: Array | None = None, like_name: str = "") -> Array:
-    """Return `value` as a float32 or float64 array: C-contiguous, aligned, native byte order; copied only if it is not.
+    """Return `value` as float32 or float64: C-contiguous, aligned, native; copied if it is not.
 
-    Lists and integer arrays become float64, or the dtype of `like` where one is given, which floats must already have.
+    Lists and integer arrays become float64, or the dtype of `like` where one is given, which floats
+    must already have.
     """
     array = value if type(value) is np.ndarray else as_array(name, value)
     dtype = array.dtype
     if dtype not in _FLOATS:
-        if dtype.kind in "iu" or (dtype.kind == "f" and array.size == 0 and not isinstance(value, np.ndarray)):
+        if dtype.kind in "iu":
             array = array.astype(np.float64 if like is None else like.dtype)
         elif dtype.newbyteorder("=") in _FLOATS:
             array = array.astype(dtype.newbyteorder("="))
@@ -41,7 +44,9 @@ def as_float(name: str, value: ArrayLike, like: Array | None = None, like_name: 
             raise TypeError(f"{name} has dtype {dtype}; accepted: float32, float64, integers")
     if like is not None and array.dtype != like.dtype:
         if isinstance(value, np.ndarray) or hasattr(value, "dtype"):
-            raise TypeError(f"{name} has dtype {array.dtype}; accepted: {like.dtype}, as {like_name}")
+            raise TypeError(
+                f"{name} has dtype {array.dtype}; accepted: {like.dtype}, as {like_name}"
+            )
         array = array.astype(like.dtype)
     flags = array.flags
     if not (flags.c_contiguous and flags.aligned):
@@ -65,7 +70,9 @@ def as_targets(name: str, value: ArrayLike) -> NDArray[np.int64]:
 def check_in_place(name: str, value: object) -> None:
     """Raise TypeError unless `value` is an ndarray: what is changed in place is never converted."""
     if not isinstance(value, np.ndarray):
-        raise TypeError(f"{name} is a {type(value).__name__}; accepted: an ndarray, which is written in place")
+        raise TypeError(
+            f"{name} is a {type(value).__name__}; accepted: an ndarray, which is written in place"
+        )
 
 
 def check_reduction(reduction: str) -> str:
@@ -75,14 +82,14 @@ def check_reduction(reduction: str) -> str:
     return reduction
 
 
-def check_apart(out: object, name: str, value: object, array: Array) -> None:
-    """Raise ValueError if `out` overlaps an input of which the kernel gets a copy, which hides that from its own check."""
+def check_apart(out: object, name: str, value: object, array: Array | None) -> None:
+    """Raise ValueError if `out` overlaps an input that the kernel gets a copy of."""
     if out is None:
         return
     check_in_place("out", out)
     if array is value or not isinstance(value, np.ndarray):
         return
     assert isinstance(out, np.ndarray)
-    same = (out.ctypes.data, out.shape, out.strides) == (value.ctypes.data, value.shape, value.strides)
+    same = out.__array_interface__ == value.__array_interface__  # address, shape and strides
     if np.may_share_memory(out, value) and not same:
         raise ValueError(f"out shares memory with {name}; accepted: an array of its own")

@@ -9,7 +9,14 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from softstep import _native
-from softstep.kernels._arrays import Array, Reduction, as_float, as_targets, check_apart, check_reduction
+from softstep.kernels._arrays import (
+    Array,
+    Reduction,
+    as_float,
+    as_targets,
+    check_apart,
+    check_reduction,
+)
 from softstep.runtime import resolve_threads
 
 
@@ -22,12 +29,15 @@ def cross_entropy(
     out: Array | None = None,
     threads: int | None = None,
 ) -> Any:
-    r"""Cross-entropy of logits with class indices, :math:`\log \sum_j \exp(x_{ij}) - x_{it_i}` for each row.
+    r"""Cross-entropy of logits with class indices.
+
+    For each row, :math:`\log \sum_j \exp(x_{ij}) - x_{it_i}`.
 
     Parameters
     ----------
     logits : array_like, (N, C), float32 or float64
-        Lists and integer arrays become float64. Copied only if not C-contiguous, aligned and of native byte order.
+        Lists and integer arrays become float64. Copied only if not C-contiguous, aligned and of
+        native byte order.
     target : array_like of any integer dtype, (N,)
         The class of each row, 0 to C - 1, or `ignore_index`.
     reduction : {"mean", "sum", "none"}
@@ -35,7 +45,8 @@ def cross_entropy(
     ignore_index : int, default -100
         Rows with this target have loss 0 and do not count.
     out : ndarray, (N,), optional
-        Where the row losses go; with ``reduction="none"`` only. The dtype of `logits`, no overlap with the inputs.
+        Where the row losses go; with ``reduction="none"`` only. The dtype of `logits`, no overlap
+        with the inputs.
     threads : int, optional
         How many threads at the most; see `softstep.threads`. Results do not depend on it.
 
@@ -60,8 +71,8 @@ def cross_entropy(
     Examples
     --------
     >>> from softstep.kernels import cross_entropy
-    >>> float(cross_entropy([[20.0, 0.0]], [0]))
-    2.0611536181902037e-09
+    >>> print(f"{cross_entropy([[20.0, 0.0]], [0]):.8e}")
+    2.06115362e-09
     """
     x, t = as_float("logits", logits), as_targets("target", target)
     if check_reduction(reduction) == "none":
@@ -87,7 +98,9 @@ def cross_entropy_with_grad(
     out: Array | None = None,
     threads: int | None = None,
 ) -> tuple[Any, Array]:
-    r"""Cross-entropy and its gradient with respect to the logits, :math:`\mathrm{softmax}(x_i)_j - [j = t_i]`, in one pass.
+    r"""Cross-entropy and its gradient with respect to the logits, in one pass.
+
+    The gradient of a row is :math:`\mathrm{softmax}(x_i)_j - [j = t_i]`.
 
     Parameters
     ----------
@@ -98,8 +111,8 @@ def cross_entropy_with_grad(
     ignore_index : int, default -100
         Rows with this target have loss 0 and a gradient of exactly 0, whatever their logits.
     out : ndarray, (N, C), optional
-        Where the gradient goes: dtype of `logits`, C-contiguous, aligned, writable. May be `logits` itself, which is then
-        overwritten; may not overlap the inputs otherwise.
+        Where the gradient goes: dtype of `logits`, C-contiguous, aligned, writable. May be `logits`
+        itself, which is then overwritten; may not overlap the inputs otherwise.
     threads : int, optional
 
     Returns

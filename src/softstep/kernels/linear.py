@@ -23,13 +23,14 @@ def linear(
     Parameters
     ----------
     x : array_like, (N, K), float32 or float64
-        Lists and integer arrays become float64. Copied only if not C-contiguous, aligned and of native byte order; so are the
-        other inputs.
+        Lists and integer arrays become float64. Copied only if not C-contiguous, aligned and of
+        native byte order; so are the other inputs.
     weight : array_like, (C, K), dtype of `x`
         One row per output, as in ``torch.nn.Linear``.
     bias : array_like, (C,), dtype of `x`, optional
     out : ndarray, (N, C), optional
-        Where the result goes: dtype of `x`, C-contiguous, aligned, writable, no overlap with the inputs.
+        Where the result goes: dtype of `x`, C-contiguous, aligned, writable, no overlap with the
+        inputs.
     threads : int, optional
         How many threads at the most; see `softstep.threads`. Results do not depend on it.
 

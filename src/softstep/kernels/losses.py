@@ -24,7 +24,8 @@ def mse_loss(
     Parameters
     ----------
     prediction : array_like of any shape, float32 or float64
-        Lists and integer arrays become float64. Copied only if not C-contiguous, aligned and of native byte order.
+        Lists and integer arrays become float64. Copied only if not C-contiguous, aligned and of
+        native byte order.
     target : array_like, shape and dtype of `prediction`
     reduction : {"mean", "sum", "none"}
         The mean over all elements, their sum, or each element's squared error.
@@ -68,7 +69,7 @@ def mse_loss_with_grad(
     out: Array | None = None,
     threads: int | None = None,
 ) -> tuple[Any, Array]:
-    r"""Mean squared error and its gradient with respect to the prediction, :math:`2 (p - t) / n`, in one pass.
+    r"""Mean squared error and its gradient in one pass, :math:`2 (p - t) / n`.
 
     Parameters
     ----------
@@ -77,8 +78,8 @@ def mse_loss_with_grad(
     reduction : {"mean", "sum", "none"}
         As `mse_loss`; with "none" the gradient is that of the sum.
     out : ndarray, optional
-        Where the gradient goes: shape and dtype of `prediction`, C-contiguous, aligned, writable. May be `prediction` itself; may
-        not overlap the inputs otherwise.
+        Where the gradient goes: shape and dtype of `prediction`, C-contiguous, aligned, writable.
+        May be `prediction` itself; may not overlap the inputs otherwise.
     threads : int, optional
 
     Returns

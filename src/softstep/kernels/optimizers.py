@@ -25,9 +25,9 @@ def sgd_step(
 ) -> None:
     r"""One step of stochastic gradient descent, in PyTorch's order, in place.
 
-    ``g = -grad if maximize else grad``; ``g += weight_decay * param``; with momentum, ``buffer = g`` on the first step and
-    ``momentum * buffer + (1 - dampening) * g`` later, then ``g = g + momentum * buffer if nesterov else buffer``;
-    ``param -= lr * g``.
+    ``g = -grad if maximize else grad``; ``g += weight_decay * param``; with momentum, ``buffer =
+    g`` on the first step and ``momentum * buffer + (1 - dampening) * g`` later, then ``g = g +
+    momentum * buffer if nesterov else buffer``; ``param -= lr * g``.
 
     Parameters
     ----------
@@ -54,15 +54,15 @@ def sgd_step(
 
     References
     ----------
-    Sutskever et al., *On the importance of initialization and momentum in deep learning*, ICML (2013); the order and the
-    dampening are those of ``torch.optim.SGD``.
+    Sutskever et al., *On the importance of initialization and momentum in deep learning*, ICML
+    (2013); the order and the dampening are those of ``torch.optim.SGD``.
 
     Examples
     --------
     >>> import numpy as np
     >>> from softstep.kernels import sgd_step
     >>> w = np.array([1.0, 2.0])
-    >>> sgd_step(w, [10.0, -10.0], lr=0.1)
+    >>> sgd_step(w, [4.0, -4.0], lr=0.25)
     >>> w
     array([0., 3.])
     """

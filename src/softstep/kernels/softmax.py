@@ -21,13 +21,13 @@ def softmax(
     Parameters
     ----------
     logits : array_like, float32 or float64, at least one axis
-        Lists and integer arrays become float64. Copied only if not C-contiguous, aligned and of native byte order, or if
-        `axis` is not the last.
+        Lists and integer arrays become float64. Copied only if not C-contiguous, aligned and of
+        native byte order, or if `axis` is not the last.
     axis : int, default -1
         The axis that sums to 1.
     out : ndarray, optional
-        Where the result goes: shape and dtype of `logits`, C-contiguous, aligned, writable. May be `logits` itself; may not
-        overlap it otherwise.
+        Where the result goes: shape and dtype of `logits`, C-contiguous, aligned, writable. May be
+        `logits` itself; may not overlap it otherwise.
     threads : int, optional
         How many threads at the most; see `softstep.threads`. Results do not depend on it.
 
@@ -84,7 +84,8 @@ def log_softmax(
 
     References
     ----------
-    Blanchard, Higham, Higham, *Accurately computing the log-sum-exp and softmax functions*, IMA J. Numer. Anal. (2021).
+    Blanchard, Higham, Higham, *Accurately computing the log-sum-exp and softmax functions*, IMA J.
+    Numer. Anal. (2021).
 
     Examples
     --------
@@ -114,14 +115,15 @@ def logsumexp(
     keepdims : bool, default False
         Keep the axis with length 1.
     out : ndarray, optional
-        Shape of the result, dtype of `logits`, C-contiguous, aligned, writable, no overlap with `logits`.
+        Shape of the result, dtype of `logits`, C-contiguous, aligned, writable, no overlap with
+        `logits`.
     threads : int, optional
 
     Returns
     -------
     ndarray or scalar
-        A NumPy scalar for one-dimensional `logits` without `keepdims` and `out`. A row of -inf gives -inf, one with +inf gives
-        +inf, one with NaN gives NaN.
+        A NumPy scalar for one-dimensional `logits` without `keepdims` and `out`. A row of -inf
+        gives -inf, one with +inf gives +inf, one with NaN gives NaN.
 
     Raises
     ------
@@ -130,7 +132,8 @@ def logsumexp(
 
     References
     ----------
-    Blanchard, Higham, Higham, *Accurately computing the log-sum-exp and softmax functions*, IMA J. Numer. Anal. (2021).
+    Blanchard, Higham, Higham, *Accurately computing the log-sum-exp and softmax functions*, IMA J.
+    Numer. Anal. (2021).
 
     Examples
     --------
@@ -144,10 +147,15 @@ def logsumexp(
     shape = array.shape[:-1]
     if keepdims and array.ndim:
         where = axis % array.ndim
-        shape = shape[:where] + (1,) + shape[where:]
+        shape = (*shape[:where], 1, *shape[where:])
     result = np.empty(shape, array.dtype) if out is None else out
     flat = result
-    if keepdims and isinstance(result, np.ndarray) and result.shape == shape and result.flags.c_contiguous:
+    if (
+        keepdims
+        and isinstance(result, np.ndarray)
+        and result.shape == shape
+        and result.flags.c_contiguous
+    ):
         flat = result.reshape(array.shape[:-1])  # a view
     _native.module.logsumexp(flat, array, resolve_threads(threads))
     return result[()] if out is None else result
@@ -183,7 +191,9 @@ def _with_axis_last(array: NDArray[Any], axis: int) -> NDArray[Any]:
     except TypeError:
         raise TypeError(f"axis is {axis!r}; accepted: an integer") from None
     if not -array.ndim <= where < array.ndim:
-        raise ValueError(f"axis is {where}; accepted: {-array.ndim} to {array.ndim - 1} for shape {array.shape}")
+        raise ValueError(
+            f"axis is {where}; accepted: {-array.ndim} to {array.ndim - 1} for shape {array.shape}"
+        )
     if where % array.ndim == array.ndim - 1:
         return array
     return np.array(np.moveaxis(array, where, -1), order="C")

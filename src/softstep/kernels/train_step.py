@@ -18,7 +18,7 @@ class TrainRun(NamedTuple):
     """What a run over minibatches amounts to."""
 
     loss: float
-    """Sum of the row losses, each with the parameters its minibatch met (for outputs of several columns their mean)."""
+    """Sum of the row losses, each with the parameters its minibatch met."""
     correct: int
     """Rows whose class was predicted; 0 for linear regression."""
     rows: int
@@ -49,20 +49,22 @@ def train_softmax_regression(
 ) -> TrainRun:
     """Train softmax regression by SGD over minibatches, in one native call.
 
-    For each minibatch: the logits, the mean cross-entropy and its gradient, one step of SGD on `weight` and `bias`.
+    For each minibatch: the logits, the mean cross-entropy and its gradient, one step of SGD on
+    `weight` and `bias`.
 
     Parameters
     ----------
     x : array_like, (n, K), uint8, float32 or float64
-        The features of all rows. Rows may be any stride apart, and memory-mapped; copied only if the columns are not
-        contiguous or the byte order is foreign.
+        The features of all rows. Rows may be any stride apart, and memory-mapped; copied only if
+        the columns are not contiguous or the byte order is foreign.
     target : array_like of any integer dtype, (n,)
         The classes. Only those of rows in `order` are looked at.
     order : array_like of integers, (m,)
-        Row numbers in the order they are seen. Minibatches are ``order[:batch_size]`` and so on; the last may be short.
+        Row numbers in the order they are seen. Minibatches are ``order[:batch_size]`` and so on;
+        the last may be short.
     weight : ndarray, (C, K), float32 or float64
-        Changed in place, as are `bias` and the buffers: C-contiguous, aligned, writable. Its dtype is that of the
-        computation.
+        Changed in place, as are `bias` and the buffers: C-contiguous, aligned, writable. Its dtype
+        is that of the computation.
     bias : ndarray, (C,), dtype of `weight`, or None
     batch_size : int
         At least 1.
@@ -89,7 +91,8 @@ def train_softmax_regression(
     IndexError
         A row number or a label out of range; nothing has been changed then.
     FloatingPointError
-        A minibatch whose features or loss are not finite: its step and first such row are named, and it has not been applied.
+        A minibatch whose features or loss are not finite: its step and first such row are named,
+        and it has not been applied.
     KeyboardInterrupt
         The parameters are those of the last whole step.
 
@@ -103,7 +106,9 @@ def train_softmax_regression(
     >>> from softstep.kernels import train_softmax_regression
     >>> x = np.array([[0, 255], [255, 0]], dtype=np.uint8)
     >>> weight, bias = np.zeros((2, 2)), np.zeros(2)
-    >>> run = train_softmax_regression(x, [0, 1], [0, 1], weight, bias, batch_size=2, lr=1.0, scale=1 / 255)
+    >>> run = train_softmax_regression(
+    ...     x, [0, 1], [0, 1], weight, bias, batch_size=2, lr=1.0, scale=1 / 255
+    ... )
     >>> weight
     array([[-0.25,  0.25],
            [ 0.25, -0.25]])
@@ -135,7 +140,8 @@ def train_linear_regression(
 ) -> TrainRun:
     """Train linear regression by SGD over minibatches, in one native call.
 
-    For each minibatch: the predictions, their mean squared error and its gradient, one step of SGD on `weight` and `bias`.
+    For each minibatch: the predictions, their mean squared error and its gradient, one step of SGD
+    on `weight` and `bias`.
 
     Parameters
     ----------
@@ -145,7 +151,8 @@ def train_linear_regression(
     weight : ndarray, (C, K), float32 or float64
     bias : ndarray, (C,), or None
     batch_size : int
-    lr, momentum, dampening, weight_decay, nesterov, maximize, momentum_buffers, first_step, scale, shift, threads
+    lr, momentum, dampening, weight_decay, nesterov, maximize, momentum_buffers, first_step, scale,
+    shift, threads
         As `train_softmax_regression`.
 
     Returns
@@ -167,8 +174,11 @@ def train_linear_regression(
     >>> import numpy as np
     >>> from softstep.kernels import train_linear_regression
     >>> weight, bias = np.zeros((1, 1)), np.zeros(1)
-    >>> run = train_linear_regression([[1.0], [2.0]], [2.0, 4.0], [0, 1] * 200, weight, bias, batch_size=2, lr=0.1)
-    >>> weight.round(3), bias.round(3)
+    >>> order = [0, 1] * 1000
+    >>> run = train_linear_regression(
+    ...     [[1.0], [2.0]], [2.0, 4.0], order, weight, bias, batch_size=2, lr=0.1
+    ... )
+    >>> weight.round(3), abs(bias).round(3)
     (array([[2.]]), array([0.]))
     """
     return _train(False, x, target, order, weight, bias, **_options(locals()))
@@ -305,7 +315,9 @@ def _train(
     try:
         size = operator.index(batch_size)
     except TypeError:
-        raise TypeError(f"batch_size is {batch_size!r}; accepted: an integer of at least 1") from None
+        raise TypeError(
+            f"batch_size is {batch_size!r}; accepted: an integer of at least 1"
+        ) from None
     loss, correct, rows, steps, bad_row = _native.module.train(
         weight,
         bias,
@@ -386,7 +398,9 @@ def _per_feature(name: str, value: ArrayLike | None, weight: Array) -> Array | N
         return None
     array = as_array(name, value)
     if array.dtype.kind not in "fiu":
-        raise TypeError(f"{name} has dtype {array.dtype}; accepted: a number, or an array of floats")
+        raise TypeError(
+            f"{name} has dtype {array.dtype}; accepted: a number, or an array of floats"
+        )
     array = array.astype(weight.dtype)
     if array.ndim == 0 and weight.ndim == 2:
         array = np.full(weight.shape[1], array)
