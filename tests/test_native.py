@@ -46,15 +46,13 @@ def kind(annotation: str) -> str:
 def signature(function: ast.FunctionDef) -> tuple[Any, ...]:
     """Names, kinds and order of the arguments, and what comes back."""
     arguments = function.args
-    assert not (arguments.vararg or arguments.kwarg or arguments.kwonlyargs or
-    arguments.posonlyargs) assert not arguments.defaults names = [
-        (argument.arg, kind(ast.unparse(argument.annotation)))
-        for argument in arguments.args
-        if argument.annotation
-    ]
-    assert len(names) == len(arguments.args), f"{function.name}: an argument has no type"
-    assert function.returns, f"{function.name}: no type of the result"
-    return tuple(names), kind(ast.unparse(function.returns))
+    names = [argument.arg for argument in arguments.args]
+    types = [*(argument.annotation for argument in arguments.args), function.returns]
+    # No defaults, nothing by keyword only: Python's wrappers give every argument.
+    given = (arguments.vararg, arguments.kwarg, arguments.kwonlyargs, arguments.posonlyargs)
+    assert not any((*given, arguments.defaults))
+    assert None not in types, f"{function.name} is not fully typed"
+    return tuple(names), [kind(ast.unparse(node)) for node in types if node]
 
 
 def stub() -> dict[str, ast.FunctionDef]:
