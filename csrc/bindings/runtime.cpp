@@ -18,7 +18,11 @@ void bind_runtime(py::module_& m) {
   set_poll(poll_signals);
   m.def("build", [] {
     py::dict info;
+#if defined(__clang__)
     info["compiler"] = __VERSION__;
+#else
+    info["compiler"] = "GCC " __VERSION__;
+#endif
     info["openmp"] = has_openmp();
     info["vector_bytes"] = vector_bytes;
     return info;
