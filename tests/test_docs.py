@@ -1,0 +1,140 @@
+"""What the documents show runs, and what they name exists."""
+
+from __future__ import annotations
+
+import gzip
+import inspect
+import os
+import re
+import shlex
+import struct
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+import softstep
+
+PROJECT = Path(__file__).parents[1]
+DOCUMENTS = ("README.md", "ARCHITECTURE.md", "CONTRIBUTING.md", "CHANGELOG.md")
+
+
+def text_of(name: str) -> str:
+    return (PROJECT / name).read_text(encoding="utf-8")
+
+
+def blocks(name: str, language: str) -> list[str]:
+    return re.findall(rf"^```{language}\n(.*?)^```", text_of(name), re.DOTALL | re.MULTILINE)
+
+
+def write_idx(path: Path, array: Any) -> None:
+    header = struct.pack(f">HBB{array.ndim}I", 0, 8, array.ndim, *array.shape)
+    path.write_bytes(gzip.compress(header + array.astype(np.uint8).tobytes(), 1))
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """What the reader of the README has: MNIST in data/mnist (a small one here), arrays, logits."""
+    rng = np.random.default_rng(0)
+    mnist = tmp_path / "data" / "mnist"
+    mnist.mkdir(parents=True)
+    for part, n in (("train", 600), ("t10k", 100)):
+        write_idx(mnist / f"{part}-images-idx3-ubyte.gz", rng.integers(0, 256, (n, 28, 28)))
+        write_idx(mnist / f"{part}-labels-idx1-ubyte.gz", rng.integers(0, 10, n))
+    np.save(tmp_path / "features.npy", rng.integers(0, 256, (2000, 30), np.uint8))
+    np.save(tmp_path / "labels.npy", rng.integers(0, 1000, 2000))
+    return tmp_path
+
+
+def run(folder: Path, *command: str) -> str:
+    variables = {key: value for key, value in os.environ.items() if key != "SOFTSTEP_DATA"}
+    done = subprocess.run(
+        [sys.executable, *command],
+        cwd=folder,
+        env={**variables, "XDG_CACHE_HOME": str(folder / "cache")},
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    assert done.returncode == 0, f"{command}\n{done.stdout}\n{done.stderr}"
+    return done.stdout
+
+
+def test_python_of_the_readme(folder: Path) -> None:
+    """All of it, in the order of the page."""
+    found = blocks("README.md", "python")
+    assert found
+    given = (
+        "import numpy as np\n"
+        "logits = np.zeros((4, 3), np.float32)\n"
+        "target = np.array([0, 1, 2, 0])\n"
+    )
+    script = folder / "readme.py"
+    script.write_text("\n".join([given, *found]), encoding="utf-8")
+    run(folder, "-W", "error", str(script))
+    assert (folder / "mnist.safetensors").is_file()
+
+
+def test_commands_of_the_readme(folder: Path) -> None:
+    """Every line that begins with softstep; installing is for the two commands' own check."""
+    lines = [line for block in blocks("README.md", "sh") for line in block.splitlines()]
+    commands = [words for line in lines if (words := shlex.split(line, comments=True))]
+    ours = [words[1:] for words in commands if words[0] == "softstep"]
+    assert {words[0] for words in ours} == {"train", "evaluate", "info"}
+    for words in ours:
+        run(folder, "-m", "softstep", *words)
+
+
+@pytest.mark.parametrize("name", DOCUMENTS)
+def test_links(name: str) -> None:
+    for target in re.findall(r"\]\(([^)\s]+)\)", text_of(name)):
+        if not re.match(r"https://|#", target):
+            assert (PROJECT / target.partition("#")[0]).exists(), target
+
+
+@pytest.mark.parametrize("name", ["README.md", "ARCHITECTURE.md", "CONTRIBUTING.md"])
+def test_paths(name: str) -> None:
+    """Names in backquotes that begin with one of the project's folders."""
+    named = re.findall(r"`((?:csrc|src|tests|benches|docs|\.ci)/[\w./-]*)`", text_of(name))
+    named += re.findall(r"`([A-Z]+\.md)`", text_of(name))
+    assert named
+    for path in named:
+        assert (PROJECT / path).exists(), path
+
+
+def public() -> list[tuple[str, Any]]:
+    """Public functions and classes, and the methods that these define."""
+    found: list[tuple[str, Any]] = []
+    for module in (softstep, softstep.kernels, softstep.reference, softstep.data):
+        for name in module.__all__:
+            value = getattr(module, name)
+            if not callable(value):
+                continue
+            found.append((f"{module.__name__}.{name}", value))
+            if isinstance(value, type):
+                found += [
+                    (f"{module.__name__}.{name}.{part}", method)
+                    for part, method in vars(value).items()
+                    if part[0] != "_" and callable(method)
+                ]
+    return found
+
+
+def test_everything_public_says_what_it_is() -> None:
+    things = public()
+    assert len(things) > 60
+    silent = [name for name, value in things if len((value.__doc__ or "").strip()) < 10]
+    assert silent == []
+
+
+@pytest.mark.parametrize("name", [n for n in softstep.kernels.__all__ if n != "TrainRun"])
+def test_kernels_have_an_example_and_name_every_argument(name: str) -> None:
+    function = getattr(softstep.kernels, name)
+    documented = function.__doc__
+    assert ">>>" in documented
+    for argument in inspect.signature(function).parameters:
+        assert re.search(rf"\b{argument}\b", documented), argument
