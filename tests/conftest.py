@@ -1,6 +1,6 @@
 """What every test shares: seeds, instruction-set levels, thread counts, and rules for the suite.
 
-The rules (RELIABILITY.md, line 28): the suite fails when a skip's reason is not listed in
+The rules: the suite fails when a skip's reason is not listed in
 ``known_skips.txt``; ``empty_parameter_set_mark`` in ``pyproject.toml`` fails a parametrised test
 without a case.
 """
@@ -15,6 +15,9 @@ from pathlib import Path
 
 # NumPy's matrix products here are small; its waiting threads would take the processors from ours.
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+# Tests run commands in folders of their own.
+if os.environ.get("SOFTSTEP_DATA"):
+    os.environ["SOFTSTEP_DATA"] = str(Path(os.environ["SOFTSTEP_DATA"]).resolve())
 
 import hypothesis
 import numpy as np
