@@ -9,10 +9,13 @@
 #include <pybind11/pybind11.h>
 #include <pybind11/stl.h>
 
+#include <chrono>
 #include <cstdint>
+#include <exception>
 #include <initializer_list>
 #include <optional>
 #include <string>
+#include <thread>
 
 #include "parallel.hpp"
 
@@ -137,16 +140,35 @@ inline void check_overlap(const char* name, const py::array& written, const char
       (same == Same::accepted ? std::string(", or exactly ") + other + " to work in place" : std::string()));
 }
 
+// Is the interpreter on its way out? A thread that then asks for the GIL is ended where it stands.
+inline bool finalizing() {
+#if PY_VERSION_HEX >= 0x030d0000
+  return Py_IsFinalizing();
+#else
+  return _Py_IsFinalizing();
+#endif
+}
+
 // Runs a kernel without the GIL. Safe because kernels see plain pointers into arrays that the caller's arguments keep
 // alive, touch no Python object, and reach Python only through the poll function, which takes the GIL itself.
+// The GIL is taken back outside any destructor, and not at all once the interpreter is ending: before Python 3.14 a daemon
+// thread is unwound there, which would end the process if it met a noexcept frame.
 template <class Kernel>
 void without_gil(Kernel kernel) {
+  bool interrupted = false;
+  std::exception_ptr error;
+  PyThreadState* const state = PyEval_SaveThread();
   try {
-    py::gil_scoped_release release;
     kernel();
   } catch (const Interrupted&) {
-    throw py::error_already_set();  // the poll function has left KeyboardInterrupt, or what the handler raised
+    interrupted = true;
+  } catch (...) {
+    error = std::current_exception();
   }
+  while (finalizing()) std::this_thread::sleep_for(std::chrono::hours(1));
+  PyEval_RestoreThread(state);
+  if (interrupted) throw py::error_already_set();  // the poll function has left KeyboardInterrupt, or what the handler raised
+  if (error) std::rethrow_exception(error);
 }
 
 }  // namespace softstep

@@ -6,15 +6,21 @@ namespace softstep {
 
 namespace {
 
-// Runs Python's signal handlers; true if one raised (Ctrl-C). Outside the main thread there is nothing to run.
+unsigned long main_thread = 0;
+
+// Runs Python's signal handlers; true if one raised (Ctrl-C). Only the main thread runs them; others do not ask for the GIL.
 bool poll_signals() {
-  py::gil_scoped_acquire acquire;
-  return PyErr_CheckSignals() != 0;
+  if (PyThread_get_thread_ident() != main_thread) return false;
+  const PyGILState_STATE state = PyGILState_Ensure();
+  const bool raised = PyErr_CheckSignals() != 0;
+  PyGILState_Release(state);
+  return raised;
 }
 
 }  // namespace
 
 void bind_runtime(py::module_& m) {
+  main_thread = py::cast<unsigned long>(py::module_::import("threading").attr("main_thread")().attr("ident"));
   set_poll(poll_signals);
   m.def("build", [] {
     py::dict info;

@@ -24,7 +24,8 @@ class threads:  # noqa: N801  (used like a function)
     n : int or None
         At least 1; None returns to the automatic choice: as many as OpenMP (`OMP_NUM_THREADS`,
         threadpoolctl), `SOFTSTEP_NUM_THREADS`, the CPU affinity and the cgroup's quota allow,
-        shared between calls in progress.
+        shared between calls in progress. (A `SOFTSTEP_NUM_THREADS` that is not a positive integer
+        is passed over.)
 
     Raises
     ------
@@ -41,11 +42,14 @@ class threads:  # noqa: N801  (used like a function)
 
     def __init__(self, n: int | None) -> None:
         global _default
-        count = 0 if n is None else check_threads(n)
-        self._before, _default = _default, count
+        self._count = 0 if n is None else check_threads(n)
+        self._before, _default = _default, self._count
 
     def __enter__(self) -> threads:
-        """Nothing more to do: the constructor has set the number."""
+        """Set the number again, if another has been set since."""
+        global _default
+        if _default != self._count:
+            self._before, _default = _default, self._count
         return self
 
     def __exit__(

@@ -42,7 +42,7 @@ def _choose() -> tuple[str, str]:
             f"about 2009); this one ({name}) lacks it"
         )
     wanted = os.environ.get("SOFTSTEP_ISA")
-    if wanted is None:
+    if not wanted:
         return supported[-1], "the best this processor supports"
     if wanted not in supported:
         raise ImportError(
@@ -63,10 +63,10 @@ else:
 @contextlib.contextmanager
 def use(name: str) -> Iterator[None]:
     """Run the kernels of another level for a `with` block; process-wide, meant for tests."""
-    global level, module
-    before = level, module
-    level, module = name, load(name)
+    global level, module, reason
+    before = level, module, reason
+    level, module, reason = name, load(name), "chosen with _native.use()"
     try:
         yield
     finally:
-        level, module = before
+        level, module, reason = before
