@@ -151,8 +151,8 @@ inline bool finalizing() {
 
 // Runs a kernel without the GIL. Safe because kernels see plain pointers into arrays that the caller's arguments keep
 // alive, touch no Python object, and reach Python only through the poll function, which takes the GIL itself.
-// The GIL is taken back outside any destructor, and not at all once the interpreter is ending: before Python 3.14 a daemon
-// thread is unwound there, which would end the process if it met a noexcept frame.
+// The GIL is taken back outside any destructor, and not at all once the interpreter is ending: before Python 3.14 a
+// daemon thread is unwound there, which would end the process if it met a noexcept frame.
 template <class Kernel>
 void without_gil(Kernel kernel) {
   bool interrupted = false;
@@ -167,7 +167,8 @@ void without_gil(Kernel kernel) {
   }
   while (finalizing()) std::this_thread::sleep_for(std::chrono::hours(1));
   PyEval_RestoreThread(state);
-  if (interrupted) throw py::error_already_set();  // the poll function has left KeyboardInterrupt, or what the handler raised
+  if (interrupted)
+    throw py::error_already_set();  // the poll function has left KeyboardInterrupt, or what the handler raised
   if (error) std::rethrow_exception(error);
 }
 
