@@ -13,8 +13,11 @@ import numpy as np
 import softstep
 from benches.cases.case import Call, is_installed, load
 
-SETTLE = 0.005
-"""Seconds after which the waiting threads of the library that ran before have gone to sleep."""
+SETTLE = 0.05
+"""Seconds after which the waiting threads of the library that ran before have gone to sleep.
+
+OpenBLAS's spin for about 2**26 cycles, 27 ms at 2.5 GHz; whoever runs then takes twice as long.
+"""
 SAMPLE = 0.002
 """Seconds that a sample takes at least: shorter calls are repeated within it."""
 LONG = 1.0
@@ -79,7 +82,8 @@ def timed(call: Call, number: int) -> float:
 
 
 def warm(call: Call) -> float:
-    """Run a call until it is warm; return roughly how long it takes."""
+    """Run a call until it is warm and alone; return roughly how long it takes."""
+    time.sleep(SETTLE)
     timed(call, 1)
     return min(timed(call, 1) for _ in range(2))
 
