@@ -94,9 +94,12 @@ def alternate(calls: Mapping[str, Call]) -> dict[str, float]:
     samples: dict[str, list[float]] = {name: [] for name in calls}
     while pending := [name for name in calls if len(samples[name]) < plans[name][0]]:
         for name in pending:
+            call, number = calls[name], plans[name][1]
             time.sleep(SETTLE)
-            calls[name]()  # wakes this one's threads and brings the caches back to its arrays
-            samples[name].append(timed(calls[name], plans[name][1]))
+            timed(
+                call, number
+            )  # wakes processors and threads, brings the caches back to its arrays
+            samples[name].append(timed(call, number))
     return {name: statistics.median(times) for name, times in samples.items()}
 
 
