@@ -8,7 +8,8 @@ namespace {
 
 unsigned long main_thread = 0;
 
-// Runs Python's signal handlers; true if one raised (Ctrl-C). Only the main thread runs them; others do not ask for the GIL.
+// Runs Python's signal handlers; true if one raised (Ctrl-C). Only the main thread runs them; others do not ask for the
+// GIL.
 bool poll_signals() {
   if (PyThread_get_thread_ident() != main_thread) return false;
   const PyGILState_STATE state = PyGILState_Ensure();
