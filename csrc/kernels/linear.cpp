@@ -44,10 +44,10 @@ template <class T>
 void narrow_forward(T* logits, const T* x, const T* weight, const T* bias, int64_t N, int64_t K, int64_t C,
                     int threads) {
   const LinearTiles<T> tiles = linear_tiles<T>(feature_of<T>(), false);
-  const LinearShape<T> shape{K, C, padded<T>(K), nullptr, nullptr};
+  const LinearShape<T> shape = linear_shape<T>(x, K * static_cast<int64_t>(sizeof(T)), feature_of<T>(), K, C);
   const bool pad = shape.stride != K;
   const Scratch<T> copy(pad ? static_cast<std::size_t>(C * shape.stride) : 0);
-  if (pad) pad_rows(copy.data(), weight, C, K);
+  if (pad) pad_rows(copy.data(), weight, shape);
   const T* w = pad ? copy.data() : weight;
   const Team team(threads, nanoseconds(N, K, C));
   for_tiles((N + rows_per_task - 1) / rows_per_task, team, [&](int64_t task, int) {
@@ -65,7 +65,7 @@ void narrow_forward(T* logits, const T* x, const T* weight, const T* bias, int64
 template <class T>
 void narrow_backward(T* dweight, T* dbias, const T* x, const T* dlogits, int64_t N, int64_t K, int64_t C, int threads) {
   const LinearTiles<T> tiles = linear_tiles<T>(feature_of<T>(), false);
-  const LinearShape<T> shape{K, C, padded<T>(K), nullptr, nullptr};
+  const LinearShape<T> shape = linear_shape<T>(x, K * static_cast<int64_t>(sizeof(T)), feature_of<T>(), K, C);
   const RowGroups groups(N);
   const int64_t size = C * shape.stride;
   const Scratch<T> partial(static_cast<std::size_t>(std::max<int64_t>(groups.count, 1) * size));
@@ -105,7 +105,8 @@ void narrow_backward(T* dweight, T* dbias, const T* x, const T* dlogits, int64_t
       add(partial_bias.data() + g * C, partial_bias.data() + (g + step) * C, C);
     }
   for (int64_t c = 0; c < C; ++c)
-    std::memcpy(dweight + c * K, partial.data() + c * shape.stride, static_cast<std::size_t>(K) * sizeof(T));
+    std::memcpy(dweight + c * K, partial.data() + c * shape.stride + shape.lead,
+                static_cast<std::size_t>(K) * sizeof(T));
   std::memcpy(dbias, partial_bias.data(), static_cast<std::size_t>(C) * sizeof(T));
 }
 

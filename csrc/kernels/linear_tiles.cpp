@@ -18,12 +18,20 @@ constexpr int row_block = lanes<T> < most_rows ? lanes<T> : most_rows;
 constexpr int class_block = 5;
 constexpr int cache_line = 64;
 
-// One vector of features from k on, the last of a row with its missing lanes zero.
+constexpr int chain_vectors = 512;  // of features in one unbroken sum
+
+// One vector of features from column k of the padded rows on; at the edges the missing lanes are zero.
 template <class T, class X, bool Affine, bool Whole>
 SOFTSTEP_INLINE Vec<T> features(const X* row, int64_t k, const LinearShape<T>& shape) {
   Vec<T> x;
-  if constexpr (Whole) x = load_as<T>(row + k);
-  else x = load_as_partial<T>(row + k, static_cast<int>(shape.features - k));
+  row += k - shape.lead;
+  if constexpr (Whole) {
+    x = load_as<T>(row);
+  } else {
+    const int64_t from = shape.lead - k, to = from + shape.features;
+    x = load_as_range<T>(row, static_cast<int>(std::max<int64_t>(from, 0)),
+                         static_cast<int>(std::min<int64_t>(to, lanes<T>)));
+  }
   if constexpr (Affine) x = fma<T>(x, load(shape.scale + k), load(shape.shift + k));
   return x;
 }
@@ -47,12 +55,15 @@ SOFTSTEP_INLINE void forward_block(Vec<T>* sums, const X* const* rows, const T* 
     }
   };
   const int64_t whole = begin + (end - begin) / L * L;
-  for (int64_t k = begin; k < whole; k += L) {
+  int64_t k = begin;
+  if (k < shape.lead) multiply_add(std::false_type{}, k), k += L;
+  for (; k < whole; k += L) {
     for (int64_t line = 0; line < L * static_cast<int64_t>(sizeof(X)); line += cache_line)
       prefetch(next + k * static_cast<int64_t>(sizeof(X)) + line);
     multiply_add(std::true_type{}, k);
   }
-  if (whole < end) multiply_add(std::false_type{}, whole);
+  if (k < end) multiply_add(std::false_type{}, k);
+  prefetch(next + shape.features * static_cast<int64_t>(sizeof(X)) - 1);  // a row may end on one line more
 #pragma GCC unroll 5
   for (int c = 0; c < NC; ++c)
 #pragma GCC unroll 4
@@ -107,9 +118,10 @@ void forward_classes(T* logits, TileRows& x, const T* weight, const T* bias, con
 
 template <class T, class X, bool Affine>
 void forward(T* logits, TileRows& x, const T* weight, const T* bias, const LinearShape<T>& shape) {
-  constexpr int64_t chain = 512 * lanes<T>;  // features in one unbroken sum
-  for (int64_t begin = 0; begin == 0 || begin < shape.features; begin += chain) {
-    const int64_t end = std::min(begin + chain, shape.features);
+  constexpr int64_t chain = chain_vectors * lanes<T>;
+  const int64_t columns = shape.lead + shape.features;
+  for (int64_t begin = 0; begin == 0 || begin < columns; begin += chain) {
+    const int64_t end = std::min(begin + chain, columns);
     for_class_blocks(shape.outputs, [&]<int NC>(std::integral_constant<int, NC>, int64_t first) {
       forward_classes<T, X, Affine, NC>(logits, x, weight, bias, shape, first, begin, end);
     });
@@ -125,10 +137,11 @@ class Ahead {
     lines_[0] = static_cast<const char*>(x.rows[0]);
     if (!x.next || calls == 0) return;
     step = step < cache_line ? step : cache_line;
-    for (; x.fetched < tile_rows && count_ + row_bytes / step < most; ++x.fetched) {
+    const int64_t each = row_bytes / step + 1;
+    for (; x.fetched < tile_rows && count_ + each <= most; ++x.fetched, count_ += each) {
       const char* row = static_cast<const char*>(x.next[x.fetched]);
-      for (int64_t i = 0; i < row_bytes / step; ++i) lines_[count_ + i] = row + i * step;
-      count_ += row_bytes / step;
+      for (int64_t i = 0; i < each - 1; ++i) lines_[count_ + i] = row + i * step;
+      lines_[count_ + each - 1] = row + row_bytes - 1;
     }
     per_row_ = (count_ + calls - 1) / calls;
   }
@@ -191,7 +204,7 @@ SOFTSTEP_INLINE void backward_block(T* dweight, const TileRows& x, const T* dlog
 template <class T, class X, bool Affine>
 void backward(T* dweight, T* dbias, TileRows& x, const T* dlogits, const LinearShape<T>& shape, bool first) {
   const int64_t outputs = shape.outputs;
-  const int64_t passes = (outputs + class_block - 1) / class_block, vectors = shape.features / lanes<T>;
+  const int64_t passes = (outputs + class_block - 1) / class_block, vectors = shape.stride / lanes<T>;
   Ahead ahead(x, shape.features * static_cast<int64_t>(sizeof(X)), lanes<T> * static_cast<int64_t>(sizeof(X)),
               passes * (vectors / row_block<T> + vectors % row_block<T>)*x.count);
   // Features outermost: while they are in the first-level cache, all classes use them.
@@ -204,11 +217,12 @@ void backward(T* dweight, T* dbias, TileRows& x, const T* dlogits, const LinearS
   // class_block times this many vectors of sums fill the registers, as in forward
   constexpr std::integral_constant<int, row_block<T>> several;
   constexpr std::integral_constant<int, 1> one;
-  const int64_t whole = shape.features / lanes<T> * lanes<T>;
+  const int64_t columns = shape.lead + shape.features, whole = columns / lanes<T> * lanes<T>;
   int64_t k = 0;
+  if (k < shape.lead) classes(std::false_type{}, one, k), k += lanes<T>;
   for (; k + several * lanes<T> <= whole; k += several * lanes<T>) classes(std::true_type{}, several, k);
   for (; k < whole; k += lanes<T>) classes(std::true_type{}, one, k);
-  if (k < shape.features) classes(std::false_type{}, one, k);
+  if (k < columns) classes(std::false_type{}, one, k);
   for (int64_t o = 0; o < outputs; ++o) {
     Vec<T> sum{};
     for (int r = 0; r < x.count; r += lanes<T>)
@@ -237,6 +251,18 @@ LinearTiles<T> linear_tiles(Feature feature, bool affine) {
   }
 }
 
+template <class T>
+LinearShape<T> linear_shape(const void* x, int64_t row_bytes, Feature feature, int64_t features, int64_t outputs) {
+  const int64_t item = size_of(feature), line = std::min<int64_t>(cache_line, lanes<T> * item);
+  const auto offset = static_cast<int64_t>(reinterpret_cast<std::uintptr_t>(x) % static_cast<std::uintptr_t>(line));
+  const bool all_rows = row_bytes % line == 0 && offset % item == 0;
+  const bool one_chain = features + lanes<T> <= chain_vectors * lanes<T>;  // more would be cut elsewhere
+  const int64_t lead = all_rows && one_chain ? offset / item : 0;
+  return {features, outputs, lead, padded<T>(lead + features), nullptr, nullptr};
+}
+
+template LinearShape<float> linear_shape(const void*, int64_t, Feature, int64_t, int64_t);
+template LinearShape<double> linear_shape(const void*, int64_t, Feature, int64_t, int64_t);
 template LinearTiles<float> linear_tiles<float>(Feature, bool);
 template LinearTiles<double> linear_tiles<double>(Feature, bool);
 

@@ -21,20 +21,21 @@ class Network {
  public:
   explicit Network(const TrainProblem<T>& p)
       : p_(p),
-        stride_(padded<T>(p.features)),
+        shape_(linear_shape<T>(p.x, p.row_bytes, p.feature, p.features, p.outputs)),
+        stride_(shape_.stride),
         affine_(p.shift ? 2 * static_cast<std::size_t>(stride_) : 0),
         weight_(static_cast<std::size_t>(p.outputs * stride_)),
         tiles_(linear_tiles<T>(p.feature, p.shift != nullptr)) {
-    shape_ = {p.features, p.outputs, stride_, nullptr, nullptr};
     if (p.shift) {
-      for (int64_t k = 0; k < stride_; ++k) {
-        affine_[static_cast<std::size_t>(k)] = k >= p.features ? T(0) : p.scale ? p.scale[k] : T(1);
-        affine_[static_cast<std::size_t>(stride_ + k)] = k >= p.features ? T(0) : p.shift[k];
+      std::fill(affine_.data(), affine_.data() + 2 * stride_, T(0));
+      for (int64_t k = 0; k < p.features; ++k) {
+        affine_.data()[shape_.lead + k] = p.scale ? p.scale[k] : T(1);
+        affine_.data()[stride_ + shape_.lead + k] = p.shift[k];
       }
       shape_.scale = affine_.data();
       shape_.shift = affine_.data() + stride_;
     }
-    pad_rows(weight_.data(), p.weight, p.outputs, p.features);
+    pad_rows(weight_.data(), p.weight, shape_);
     if (folded())
       for (int64_t c = 0; c < p.outputs; ++c)
         for (int64_t k = 0; k < p.features; ++k) weight(c)[k] *= p.scale[k];
@@ -42,7 +43,8 @@ class Network {
 
   bool folded() const { return p_.scale && !p_.shift; }
   int64_t stride() const { return stride_; }
-  T* weight(int64_t c) const { return weight_.data() + c * stride_; }
+  int64_t lead() const { return shape_.lead; }
+  T* weight(int64_t c) const { return weight_.data() + c * stride_ + shape_.lead; }
   std::size_t tile_size() const { return static_cast<std::size_t>(p_.outputs * tile_rows); }
   int64_t row_number(int64_t position) const { return p_.order ? p_.order[position] : position; }
 
@@ -118,10 +120,10 @@ class Network {
   }
 
   const TrainProblem<T>& p_;
+  LinearShape<T> shape_;
   int64_t stride_;
   Scratch<T> affine_, weight_;
   LinearTiles<T> tiles_;
-  LinearShape<T> shape_;
 };
 
 double step_nanoseconds(int64_t rows, int64_t features, int64_t outputs) {
@@ -280,17 +282,18 @@ class Run {
     if (thread == 0 && p_.bias) update_bias(rule, groups);
   }
 
-  // Features begin .. end (whole vectors, padding included) of one class.
+  // Columns begin .. end (whole vectors, padding included) of one class.
   void update_row(const Sgd<T>& rule, int64_t c, int64_t begin, int64_t end) const {
     constexpr int L = lanes<T>;
     const bool momentum = rule.momentum != 0, folded = network_.folded();
-    const T* grad = gradient(0, c);
+    const T* grad = gradient(0, c) + network_.lead();
     T* padded_weight = network_.weight(c);
     T* weight = p_.weight + c * p_.features;
     T* buffer = momentum ? p_.weight_buffer + c * p_.features : nullptr;
     Vec<T> b{};
-    int64_t k = begin;
-    for (; k + L <= std::min(end, p_.features); k += L) {
+    int64_t k = std::max<int64_t>(begin - network_.lead(), 0);
+    const int64_t stop = std::min(end - network_.lead(), p_.features);
+    for (; k + L <= stop; k += L) {
       const Vec<T> scale = folded ? load(p_.scale + k) : broadcast<T>(1);
       if (momentum) b = load(buffer + k);
       const Vec<T> w = rule.step(load(weight + k), load(grad + k) * scale, b);
@@ -298,7 +301,7 @@ class Run {
       store(weight + k, w);
       store(padded_weight + k, w * scale);
     }
-    if (const int rest = static_cast<int>(std::min(end, p_.features) - k); rest > 0) {
+    if (const int rest = static_cast<int>(stop - k); rest > 0) {
       const Vec<T> scale = folded ? load_partial(p_.scale + k, rest) : broadcast<T>(1);
       if (momentum) b = load_partial(buffer + k, rest);
       const Vec<T> w = rule.step(load_partial(weight + k, rest), load_partial(grad + k, rest) * scale, b);

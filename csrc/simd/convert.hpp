@@ -1,4 +1,4 @@
-// Features of any type as vectors of the type computed in: load_as<T>(p), and the first few lanes only.
+// Features of any type as vectors of the type computed in: load_as<T>(p), and a range of lanes only.
 //
 // Written with intrinsics where g++ 12 lowers a vector conversion to scalar inserts (bytes).
 #pragma once
@@ -35,14 +35,14 @@ SOFTSTEP_INLINE Vec<T> load_as(const X* p) {
   }
 }
 
-// The first `count` lanes, zero in the others; nothing beyond them is read.
+// Lanes from .. to - 1, lane i from p[i], zero in the others; nothing else is read.
 template <class T, class X>
-SOFTSTEP_INLINE Vec<T> load_as_partial(const X* p, int count) {
+SOFTSTEP_INLINE Vec<T> load_as_range(const X* p, int from, int to) {
   if constexpr (std::is_same_v<T, X>) {
-    return load_partial(p, count);
+    return load_range(p, from, to);
   } else {
     X part[lanes<T>] = {};
-    std::memcpy(part, p, static_cast<std::size_t>(count) * sizeof(X));
+    for (int i = from; i < to; ++i) part[i] = p[i];
     return load_as<T>(part);
   }
 }

@@ -127,6 +127,20 @@ SOFTSTEP_INLINE Vec<T> load_partial(const T* p, int count) {
 #endif
 }
 
+// Lanes from .. to - 1, lane i from p[i], zero in the others; nothing else is read.
+template <class T>
+SOFTSTEP_INLINE Vec<T> load_range(const T* p, int from, int to) {
+#if defined(__AVX512F__)
+  const auto mask = static_cast<__mmask16>((1u << to) - (1u << from));
+  if constexpr (sizeof(T) == 4) return (Vec<T>)_mm512_maskz_loadu_ps(mask, p);
+  else return (Vec<T>)_mm512_maskz_loadu_pd(static_cast<__mmask8>(mask), p);
+#else
+  T part[lanes<T>] = {};
+  for (int i = from; i < to; ++i) part[i] = p[i];
+  return load(part);
+#endif
+}
+
 // The first `count` lanes to memory; nothing beyond them is written.
 template <class T>
 SOFTSTEP_INLINE void store_partial(T* p, std::type_identity_t<Vec<T>> v, int count) {
