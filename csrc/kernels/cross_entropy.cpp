@@ -15,19 +15,22 @@ double narrow_rows(const CrossEntropy<T>& p, int64_t row, int count) {
   const int width = static_cast<int>(p.classes);
   Vec<T> columns[narrow_columns];
   load_columns<T>(columns, p.logits + row * p.classes, p.classes, count, width);
-  int target[lanes<T>];
-  Vec<T> counts{};  // 1 for rows that count, 0 for ignored ones and for lanes beyond the last row
-  for (int r = 0; r < count; ++r) {
-    const bool counted = p.target[row + r] != p.ignore_index;
-    target[r] = counted ? static_cast<int>(p.target[row + r]) : 0;
-    counts[r] = counted;
+  Int<T> lane[lanes<T>];  // the classes, -1 for ignored rows and for lanes beyond the last row
+  const int64_t* labels = p.target + row;
+  if (count == lanes<T>) {
+    for (int r = 0; r < lanes<T>; ++r) lane[r] = labels[r] == p.ignore_index ? -1 : static_cast<Int<T>>(labels[r]);
+  } else {
+    for (int r = 0; r < lanes<T>; ++r)
+      lane[r] = r >= count || labels[r] == p.ignore_index ? -1 : static_cast<Int<T>>(labels[r]);
   }
-  for (int r = count; r < lanes<T>; ++r) target[r] = 0;
+  const Vec<Int<T>> target = load(lane);
+  const auto counted = target >= 0;
   const Vec<T> loss =
-      select<T>(counts != T(0), cross_entropy_lanes<T, Gradient>(columns, width, target, counts * p.weight), Vec<T>{});
+      select<T>(counted, cross_entropy_lanes<T, Gradient>(columns, width, target, broadcast<T>(p.weight)), Vec<T>{});
   if (p.row_loss) store_partial(p.row_loss + row, loss, count);
   if constexpr (Gradient) {
-    for (int c = 0; c < width; ++c) columns[c] = select<T>(counts != T(0), columns[c], Vec<T>{});
+    if (any(~counted))
+      for (int c = 0; c < width; ++c) columns[c] = select<T>(counted, columns[c], Vec<T>{});
     store_columns<T>(p.dlogits + row * p.classes, p.classes, columns, count, width);
   }
   return sum_in_double(loss);

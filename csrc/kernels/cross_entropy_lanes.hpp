@@ -6,24 +6,20 @@
 
 namespace softstep {
 
-// columns[c], c < width, holds the logits of class c; target[lane] is a class. Returns the losses; with Gradient,
-// columns becomes weight (softmax - one-hot).
+// columns[c], c < width, holds the logits of class c; target is a class in each lane, or -1 where the result is of no
+// meaning. Returns the losses; with Gradient, columns becomes weight (softmax - one-hot).
 template <class T, bool Gradient>
-SOFTSTEP_INLINE Vec<T> cross_entropy_lanes(Vec<T>* columns, int width, const int* target,
+SOFTSTEP_INLINE Vec<T> cross_entropy_lanes(Vec<T>* columns, int width, Vec<Int<T>> target,
                                            std::type_identity_t<Vec<T>> weight) {
-  constexpr int L = lanes<T>;
-  T* const element = reinterpret_cast<T*>(columns);  // element[c * L + lane]
-  Vec<T> chosen;
-  for (int r = 0; r < L; ++r) chosen[r] = element[target[r] * L + r];
+  Vec<T> chosen = columns[0];
+  for (int c = 1; c < width; ++c) chosen = select<T>(target == c, columns[c], chosen);
   const LaneSums<T> sums = exp_columns<T, Gradient>(columns, width);
   if constexpr (Gradient) {
     const Vec<T> scale = T(1) / sums.total();
     const Vec<T> factor = scale * weight;
-    Vec<T> own;
-    for (int r = 0; r < L; ++r) own[r] = element[target[r] * L + r];
-    own = select<T>(chosen == sums.max, -sums.others * scale, own * scale - T(1)) * weight;
-    for (int c = 0; c < width; ++c) columns[c] *= factor;
-    for (int r = 0; r < L; ++r) element[target[r] * L + r] = own[r];
+    const Vec<T> softmax = exp<T>(chosen - sums.max) * scale;
+    const Vec<T> own = select<T>(chosen == sums.max, -sums.others * scale, softmax - T(1)) * weight;
+    for (int c = 0; c < width; ++c) columns[c] = select<T>(target == c, own, columns[c] * factor);
   }
   return sums.log_total() + (sums.max - chosen);
 }

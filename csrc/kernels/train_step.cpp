@@ -74,15 +74,15 @@ class Network {
     TileLoss result;
     for (int first = 0; first < rows; first += L) {
       const int count = std::min(L, rows - first);
-      int target[L];
+      Int<T> lane[L];
       for (int r = 0; r < L; ++r)
-        target[r] = r < count ? static_cast<int>(p_.labels[row_number(position + first + r)]) : 0;
+        lane[r] = r < count ? static_cast<Int<T>>(p_.labels[row_number(position + first + r)]) : Int<T>(-1);
+      const Vec<Int<T>> target = load(lane);
       Vec<T>* columns = reinterpret_cast<Vec<T>*>(logits + tile_place<T>(first, 0, p_.outputs));
-      const Vec<Int<T>> predicted = argmax_lanes<T>(columns, width);
-      const Vec<T> weight =
-          select<T>(lane_numbers<T>() < static_cast<Int<T>>(count), broadcast<T>(row_weight), Vec<T>{});
+      const Vec<Int<T>> right = argmax_lanes<T>(columns, width) == target;
+      const Vec<T> weight = select<T>(target >= 0, broadcast<T>(row_weight), Vec<T>{});
       take(result, cross_entropy_lanes<T, Gradient>(columns, width, target, weight), first, count);
-      for (int r = 0; r < count; ++r) result.correct += predicted[r] == target[r];
+      for (int r = 0; r < count; ++r) result.correct -= right[r];
     }
     return result;
   }

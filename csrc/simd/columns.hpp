@@ -5,7 +5,9 @@
 
 namespace softstep {
 
-// `count` rows (up to `lanes`), `stride` apart, into columns[0 .. width - 1]; rows beyond `count` are zero.
+// `count` rows (up to `lanes`), `stride` apart, into columns[0 .. width - 1]; rows beyond `count` are zero. Columns
+// come in whole blocks: there must be room up to the next multiple of `lanes`, and what is beyond `width` is of no
+// meaning.
 template <class T>
 SOFTSTEP_INLINE void load_columns(Vec<T>* columns, const T* rows, int64_t stride, int count, int width) {
   constexpr int L = lanes<T>;
@@ -22,7 +24,8 @@ SOFTSTEP_INLINE void load_columns(Vec<T>* columns, const T* rows, int64_t stride
       for (int r = 0; r < L; ++r) block[r] = r < count ? load_partial(rows + r * stride + first, some) : Vec<T>{};
     }
     transpose<T>(block);
-    for (int c = 0; c < some; ++c) columns[first + c] = block[c];
+#pragma GCC unroll 16
+    for (int c = 0; c < L; ++c) columns[first + c] = block[c];
   }
 }
 
@@ -33,7 +36,7 @@ SOFTSTEP_INLINE void store_columns(T* rows, int64_t stride, const Vec<T>* column
     const int some = width - first < L ? width - first : L;
     Vec<T> block[L];
 #pragma GCC unroll 16
-    for (int c = 0; c < L; ++c) block[c] = c < some ? columns[first + c] : Vec<T>{};
+    for (int c = 0; c < L; ++c) block[c] = columns[first + c];
     transpose<T>(block);
     if (count == L && some == L) {
 #pragma GCC unroll 16
