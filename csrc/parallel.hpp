@@ -149,7 +149,10 @@ class Scratch {
   Scratch(const Scratch&) = delete;
   Scratch& operator=(const Scratch&) = delete;
   T* data() const { return data_; }
-  T& operator[](std::size_t i) const { return data_[i]; }
+  template <class Index>
+  T& operator[](Index i) const {
+    return data_[i];
+  }
 
  private:
   T* data_;

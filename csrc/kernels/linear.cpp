@@ -45,16 +45,14 @@ void narrow_forward(T* logits, const T* x, const T* weight, const T* bias, int64
                     int threads) {
   const LinearTiles<T> tiles = linear_tiles<T>(feature_of<T>(), false);
   const LinearShape<T> shape = linear_shape<T>(x, K * static_cast<int64_t>(sizeof(T)), feature_of<T>(), K, C);
-  const bool pad = shape.stride != K;
-  const Scratch<T> copy(pad ? static_cast<std::size_t>(C * shape.stride) : 0);
-  if (pad) pad_rows(copy.data(), weight, shape);
-  const T* w = pad ? copy.data() : weight;
+  const Scratch<T> packed(static_cast<std::size_t>(C * shape.stride));
+  pack_weight(packed.data(), weight, shape, K);
   const Team team(threads, nanoseconds(N, K, C));
   for_tiles((N + rows_per_task - 1) / rows_per_task, team, [&](int64_t task, int) {
     alignas(64) T tile[narrow_outputs * tile_rows];
     for_row_tiles(
         x, K, task * rows_per_task, std::min((task + 1) * rows_per_task, N), [&](TileRows& rows, int64_t row) {
-          tiles.forward(tile, rows, w, bias, shape);
+          tiles.forward(tile, rows, packed.data(), bias, shape);
           for (int r = 0; r < rows.count; r += lanes<T>)
             store_columns<T>(logits + (row + r) * C, C, reinterpret_cast<const Vec<T>*>(tile + tile_place<T>(r, 0, C)),
                              std::min(lanes<T>, rows.count - r), static_cast<int>(C));
@@ -104,9 +102,7 @@ void narrow_backward(T* dweight, T* dbias, const T* x, const T* dlogits, int64_t
       add(partial.data() + g * size, partial.data() + (g + step) * size, size);
       add(partial_bias.data() + g * C, partial_bias.data() + (g + step) * C, C);
     }
-  for (int64_t c = 0; c < C; ++c)
-    std::memcpy(dweight + c * K, partial.data() + c * shape.stride + shape.lead,
-                static_cast<std::size_t>(K) * sizeof(T));
+  unpack_weight(dweight, partial.data(), shape);
   std::memcpy(dbias, partial_bias.data(), static_cast<std::size_t>(C) * sizeof(T));
 }
 

@@ -22,13 +22,13 @@ constexpr int chain_vectors = 512;  // of features in one unbroken sum
 
 // One vector of features from column k of the padded rows on; at the edges the missing lanes are zero.
 template <class T, class X, bool Affine, bool Whole>
-SOFTSTEP_INLINE Vec<T> features(const X* row, int64_t k, const LinearShape<T>& shape) {
+SOFTSTEP_INLINE Vec<T> features(const X* row, int64_t k, int64_t lead, const LinearShape<T>& shape) {
   Vec<T> x;
-  row += k - shape.lead;
+  row += k - lead;
   if constexpr (Whole) {
     x = load_as<T>(row);
   } else {
-    const int64_t from = shape.lead - k, to = from + shape.features;
+    const int64_t from = lead - k, to = from + shape.features;
     x = load_as_range<T>(row, static_cast<int>(std::max<int64_t>(from, 0)),
                          static_cast<int>(std::min<int64_t>(to, lanes<T>)));
   }
@@ -37,26 +37,33 @@ SOFTSTEP_INLINE Vec<T> features(const X* row, int64_t k, const LinearShape<T>& s
 }
 
 // The products of row_block rows and NC classes over features begin .. end, not yet added across lanes: sums[c * lanes
-// + r].
+// + r]. `weight` is that of the first class.
 template <class T, class X, bool Affine, int NC>
 SOFTSTEP_INLINE void forward_block(Vec<T>* sums, const X* const* rows, const T* weight, const LinearShape<T>& shape,
                                    int64_t begin, int64_t end, const char* next) {
   constexpr int L = lanes<T>;
+  const int64_t lead = shape.lead, between = shape.outputs * L;
+  const X* at[row_block<T>];
+#pragma GCC unroll 4
+  for (int r = 0; r < row_block<T>; ++r) at[r] = rows[r];
+  weight += begin / L * between;
   Vec<T> acc[NC][row_block<T>] = {};
   const auto multiply_add = [&]<bool Whole>(std::bool_constant<Whole>, int64_t k) {
     Vec<T> x[row_block<T>];
 #pragma GCC unroll 4
-    for (int r = 0; r < row_block<T>; ++r) x[r] = features<T, X, Affine, Whole>(rows[r], k, shape);
+    for (int r = 0; r < row_block<T>; ++r) x[r] = features<T, X, Affine, Whole>(at[r], k, lead, shape);
 #pragma GCC unroll 5
     for (int c = 0; c < NC; ++c) {
-      const Vec<T> w = load(weight + c * shape.stride + k);
+      const Vec<T> w = load(weight + c * L);
 #pragma GCC unroll 4
       for (int r = 0; r < row_block<T>; ++r) acc[c][r] = fma<T>(w, x[r], acc[c][r]);
     }
+    weight += between;
   };
   const int64_t whole = begin + (end - begin) / L * L;
   int64_t k = begin;
-  if (k < shape.lead) multiply_add(std::false_type{}, k), k += L;
+  if (k < lead) multiply_add(std::false_type{}, k), k += L;
+#pragma GCC unroll 2
   for (; k < whole; k += L) {
     for (int64_t line = 0; line < L * static_cast<int64_t>(sizeof(X)); line += cache_line)
       prefetch(next + k * static_cast<int64_t>(sizeof(X)) + line);
@@ -105,7 +112,7 @@ void forward_classes(T* logits, TileRows& x, const T* weight, const T* bias, con
       // without a row to fetch, one that is there already
       const bool fetch = x.next && x.fetched < tile_rows;
       const void* next = fetch ? x.next[x.fetched++] : x.rows[group + r];
-      forward_block<T, X, Affine, NC>(sums + r, rows + group + r, weight + first * shape.stride, shape, begin, end,
+      forward_block<T, X, Affine, NC>(sums + r, rows + group + r, weight + first * L, shape, begin, end,
                                       static_cast<const char*>(next));
     }
     for (int c = 0; c < NC; ++c) {
@@ -134,7 +141,7 @@ void forward(T* logits, TileRows& x, const T* weight, const T* bias, const Linea
 class Ahead {
  public:
   Ahead(TileRows& x, int64_t row_bytes, int64_t step, int64_t calls) {
-    lines_[0] = static_cast<const char*>(x.rows[0]);
+    lines_[0] = lines_[1] = static_cast<const char*>(x.rows[0]);
     if (!x.next || calls == 0) return;
     step = step < cache_line ? step : cache_line;
     const int64_t each = row_bytes / step + 1;
@@ -150,10 +157,11 @@ class Ahead {
     const char* const* line;
     int64_t step, per_row;
 
-    SOFTSTEP_INLINE void operator()() {
-      prefetch(*line);
-      line += step;
-      for (int64_t i = 1; i < per_row; ++i, line += step) prefetch(*line);
+    SOFTSTEP_INLINE void operator()(int rows) {
+      prefetch(line[0]);
+      if (rows > 1) prefetch(line[1]);
+      line += rows * step;
+      for (int64_t i = rows; i < rows * per_row; ++i, line += step) prefetch(*line);
     }
   };
   Share share(int rows) {
@@ -169,36 +177,47 @@ class Ahead {
   const char* lines_[most];
 };
 
-// NC classes times V vectors of features from k on, over the rows of the tile.
+// NC classes times V vectors of features from k on, over the rows of the tile. `dweight` is that of the first class.
 template <class T, class X, bool Affine, bool Whole, int NC, int V>
 SOFTSTEP_INLINE void backward_block(T* dweight, const TileRows& x, const T* dlogits, int64_t k,
                                     const LinearShape<T>& shape, bool first, Ahead::Share ahead) {
   constexpr int L = lanes<T>;
   const X* const* rows = reinterpret_cast<const X* const*>(x.rows);
+  const int64_t lead = shape.lead, between = shape.outputs * L;
+  dweight += k / L * between;
   Vec<T> acc[NC][V];
 #pragma GCC unroll 5
   for (int c = 0; c < NC; ++c)
 #pragma GCC unroll 4
-    for (int v = 0; v < V; ++v) acc[c][v] = first ? Vec<T>{} : load(dweight + c * shape.stride + k + v * L);
-  for (int group = 0; group < x.count; group += L, dlogits += shape.outputs * L) {
-    const int end = x.count - group < L ? x.count - group : L;
-    for (int r = 0; r < end; ++r) {
-      ahead();
-      Vec<T> xv[V];
+    for (int v = 0; v < V; ++v) acc[c][v] = first ? Vec<T>{} : load(dweight + v * between + c * L);
+  const auto add_row = [&](const X* row, const T* gradients) {
+    Vec<T> xv[V];
 #pragma GCC unroll 4
-      for (int v = 0; v < V; ++v) xv[v] = features<T, X, Affine, Whole>(rows[group + r], k + v * L, shape);
+    for (int v = 0; v < V; ++v) xv[v] = features<T, X, Affine, Whole>(row, k + v * L, lead, shape);
 #pragma GCC unroll 5
-      for (int c = 0; c < NC; ++c) {
-        const Vec<T> g = broadcast<T>(dlogits[c * L + r]);
+    for (int c = 0; c < NC; ++c) {
+      const Vec<T> g = broadcast<T>(gradients[c * L]);
 #pragma GCC unroll 4
-        for (int v = 0; v < V; ++v) acc[c][v] = fma<T>(g, xv[v], acc[c][v]);
-      }
+      for (int v = 0; v < V; ++v) acc[c][v] = fma<T>(g, xv[v], acc[c][v]);
+    }
+  };
+  for (int group = 0; group < x.count; group += L, dlogits += between) {
+    const int end = x.count - group < L ? x.count - group : L;
+    int r = 0;
+    for (; r + 2 <= end; r += 2) {
+      ahead(2);
+      add_row(rows[group + r], dlogits + r);
+      add_row(rows[group + r + 1], dlogits + r + 1);
+    }
+    for (; r < end; ++r) {
+      ahead(1);
+      add_row(rows[group + r], dlogits + r);
     }
   }
 #pragma GCC unroll 5
   for (int c = 0; c < NC; ++c)
 #pragma GCC unroll 4
-    for (int v = 0; v < V; ++v) store(dweight + c * shape.stride + k + v * L, acc[c][v]);
+    for (int v = 0; v < V; ++v) store(dweight + v * between + c * L, acc[c][v]);
 }
 
 template <class T, class X, bool Affine>
@@ -210,7 +229,7 @@ void backward(T* dweight, T* dbias, TileRows& x, const T* dlogits, const LinearS
   // Features outermost: while they are in the first-level cache, all classes use them.
   const auto classes = [&]<bool Whole, int V>(std::bool_constant<Whole>, std::integral_constant<int, V>, int64_t k) {
     for_class_blocks(outputs, [&]<int NC>(std::integral_constant<int, NC>, int64_t c) {
-      backward_block<T, X, Affine, Whole, NC, V>(dweight + c * shape.stride, x, dlogits + c * lanes<T>, k, shape, first,
+      backward_block<T, X, Affine, Whole, NC, V>(dweight + c * lanes<T>, x, dlogits + c * lanes<T>, k, shape, first,
                                                  ahead.share(x.count));
     });
   };

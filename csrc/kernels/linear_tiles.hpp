@@ -49,16 +49,16 @@ constexpr Feature feature_of() {
 
 constexpr int64_t size_of(Feature f) { return f == Feature::uint8 ? 1 : f == Feature::float32 ? 4 : 8; }
 
-// Columns of weights and gradients are padded to whole vectors; the padding of weights is zero.
+// Columns of weights and gradients are padded to whole vectors; the padding of weights is zero. A vector of columns of
+// all classes lies together, class after class (tile_place of the column): a block reads them at fixed distances.
 template <class T>
 constexpr int64_t padded(int64_t columns) {
   return (columns + lanes<T> - 1) / lanes<T> * lanes<T>;
 }
 
-// Rows of weights and gradients start with `lead` columns of padding where the rows of features do not start on a cache
-// line: vectors then fall on whole lines in both. (NumPy's large arrays start 16 bytes after one.) It changes no bits:
-// the terms of a lane's chain move to another lane together, and the tree that adds the lanes up is the same from
-// wherever it starts.
+// The columns start with `lead` of padding where the rows of features do not start on a cache line: vectors then fall
+// on whole lines in both. (NumPy's large arrays start 16 bytes after one.) It changes no bits: the terms of a lane's
+// chain move to another lane together, and the tree that adds the lanes up is the same from wherever it starts.
 template <class T>
 struct LinearShape {
   int64_t features, outputs;  // K, C
@@ -75,7 +75,8 @@ struct TileRows {
   int fetched = 0;  // of the rows of `next`
 };
 
-// Where a tile keeps the logit (or its gradient) of row r and class c: rows in the lanes, `lanes` rows a block.
+// Where a tile keeps the logit (or its gradient) of row r and class c: rows in the lanes, `lanes` rows a block. The
+// weight (or its gradient) of column r, counted with the lead, and class c stands at the same place of its array.
 template <class T>
 constexpr int64_t tile_place(int64_t r, int64_t c, int64_t outputs) {
   return (r / lanes<T> * outputs + c) * lanes<T> + r % lanes<T>;
@@ -83,9 +84,9 @@ constexpr int64_t tile_place(int64_t r, int64_t c, int64_t outputs) {
 
 template <class T>
 struct LinearTiles {
-  // logits at tile_place(r, c); weight (C, stride), bias (C,) or null
+  // logits at tile_place(r, c), weight at tile_place(k, c); bias (C,) or null
   void (*forward)(T* logits, TileRows& x, const T* weight, const T* bias, const LinearShape<T>& shape);
-  // dweight (C, stride) and dbias (C,) are added to, or written if `first`
+  // dweight at tile_place(k, c) and dbias (C,) are added to, or written if `first`
   void (*backward)(T* dweight, T* dbias, TileRows& x, const T* dlogits, const LinearShape<T>& shape, bool first);
 };
 
@@ -96,13 +97,19 @@ LinearTiles<T> linear_tiles(Feature feature, bool affine);
 template <class T>
 LinearShape<T> linear_shape(const void* x, int64_t row_bytes, Feature feature, int64_t features, int64_t outputs);
 
-// (outputs, features) to (outputs, stride), the padding zero.
+// (outputs, features) to the order of the tiles, the padding zero; and back. With `row` = 0 every class gets the same.
 template <class T>
-void pad_rows(T* out, const T* in, const LinearShape<T>& shape) {
-  for (int64_t c = 0; c < shape.outputs; ++c, out += shape.stride, in += shape.features) {
-    for (int64_t k = 0; k < shape.stride; ++k) out[k] = 0;
-    std::memcpy(out + shape.lead, in, static_cast<std::size_t>(shape.features) * sizeof(T));
-  }
+void pack_weight(T* out, const T* in, const LinearShape<T>& shape, int64_t row) {
+  for (int64_t i = 0; i < shape.outputs * shape.stride; ++i) out[i] = 0;
+  for (int64_t c = 0; c < shape.outputs; ++c)
+    for (int64_t k = 0; k < shape.features; ++k) out[tile_place<T>(shape.lead + k, c, shape.outputs)] = in[c * row + k];
+}
+
+template <class T>
+void unpack_weight(T* out, const T* in, const LinearShape<T>& shape) {
+  for (int64_t c = 0; c < shape.outputs; ++c)
+    for (int64_t k = 0; k < shape.features; ++k)
+      out[c * shape.features + k] = in[tile_place<T>(shape.lead + k, c, shape.outputs)];
 }
 
 }  // namespace softstep

@@ -15,7 +15,7 @@ struct TileLoss {
   int first_bad = -1;  // row of the tile whose loss is not finite
 };
 
-// What does not change from minibatch to minibatch: shapes, conversions, the padded copy of the weights.
+// The parameters and their state in the order of the tiles, and what does not change: shapes and conversions.
 template <class T>
 class Network {
  public:
@@ -24,7 +24,10 @@ class Network {
         shape_(linear_shape<T>(p.x, p.row_bytes, p.feature, p.features, p.outputs)),
         stride_(shape_.stride),
         affine_(p.shift ? 2 * static_cast<std::size_t>(stride_) : 0),
-        weight_(static_cast<std::size_t>(p.outputs * stride_)),
+        weight_(size()),
+        momentum_(p.rule.momentum != 0 ? size() : 0),
+        scale_(folded() ? size() : 0),
+        scaled_(folded() ? size() : 0),
         tiles_(linear_tiles<T>(p.feature, p.shift != nullptr)) {
     if (p.shift) {
       std::fill(affine_.data(), affine_.data() + 2 * stride_, T(0));
@@ -35,16 +38,35 @@ class Network {
       shape_.scale = affine_.data();
       shape_.shift = affine_.data() + stride_;
     }
-    pad_rows(weight_.data(), p.weight, shape_);
-    if (folded())
-      for (int64_t c = 0; c < p.outputs; ++c)
-        for (int64_t k = 0; k < p.features; ++k) weight(c)[k] *= p.scale[k];
+    pack_weight(weight_.data(), p.weight, shape_, p.features);
+    if (p.rule.momentum != 0) pack_weight(momentum_.data(), p.weight_buffer, shape_, p.features);
+    if (!folded()) return;
+    pack_weight(scale_.data(), p.scale, shape_, 0);
+    for (std::size_t i = 0; i < size(); ++i) scaled_[i] = weight_[i] * scale_[i];
   }
 
   bool folded() const { return p_.scale && !p_.shift; }
-  int64_t stride() const { return stride_; }
-  int64_t lead() const { return shape_.lead; }
-  T* weight(int64_t c) const { return weight_.data() + c * stride_ + shape_.lead; }
+  std::size_t size() const { return static_cast<std::size_t>(p_.outputs * stride_); }
+
+  // One step for the weights begin .. end (whole vectors) of the packed ones; the padding stays zero.
+  void update(const T* gradient, const Sgd<T>& rule, int64_t begin, int64_t end) const {
+    Vec<T> buffer{};
+    for (int64_t i = begin; i < end; i += lanes<T>) {
+      const Vec<T> grad = folded() ? load(gradient + i) * load(&scale_[i]) : load(gradient + i);
+      if (rule.momentum != 0) buffer = load(&momentum_[i]);
+      const Vec<T> w = rule.step(load(&weight_[i]), grad, buffer);
+      if (rule.momentum != 0) store(&momentum_[i], buffer);
+      store(&weight_[i], w);
+      if (folded()) store(&scaled_[i], w * load(&scale_[i]));
+    }
+  }
+
+  // What the steps have made of the parameters, to where the caller has them.
+  void write_back() const {
+    unpack_weight(p_.weight, weight_.data(), shape_);
+    if (p_.rule.momentum != 0) unpack_weight(p_.weight_buffer, momentum_.data(), shape_);
+  }
+
   std::size_t tile_size() const { return static_cast<std::size_t>(p_.outputs * tile_rows); }
   int64_t row_number(int64_t position) const { return p_.order ? p_.order[position] : position; }
 
@@ -57,7 +79,7 @@ class Network {
   // Logits of a tile, their loss, and with Gradient the loss's gradient in their place.
   template <bool Gradient>
   TileLoss loss(T* logits, TileRows& x, int64_t position, T row_weight) const {
-    tiles_.forward(logits, x, weight_.data(), p_.bias, shape_);
+    tiles_.forward(logits, x, folded() ? scaled_.data() : weight_.data(), p_.bias, shape_);
     return p_.labels ? softmax_loss<Gradient>(logits, position, x.count, row_weight)
                      : squared_loss<Gradient>(logits, position, x.count, row_weight);
   }
@@ -122,7 +144,7 @@ class Network {
   const TrainProblem<T>& p_;
   LinearShape<T> shape_;
   int64_t stride_;
-  Scratch<T> affine_, weight_;
+  Scratch<T> affine_, weight_, momentum_, scale_, scaled_;
   LinearTiles<T> tiles_;
 };
 
@@ -139,12 +161,13 @@ class Run {
         network_(p),
         steps_((p.rows + p.batch_size - 1) / p.batch_size),
         most_groups_(RowGroups(std::min(p.batch_size, p.rows)).count),
-        gradient_(static_cast<std::size_t>(most_groups_ * p.outputs * network_.stride())),
+        gradient_(static_cast<std::size_t>(most_groups_) * network_.size()),
         bias_gradient_(static_cast<std::size_t>(most_groups_ * p.outputs)),
         logits_(static_cast<std::size_t>(threads) * network_.tile_size()),
         group_loss_(static_cast<std::size_t>(most_groups_)) {}
 
   int64_t groups() const { return most_groups_; }
+  void write_back() const { network_.write_back(); }
   bool interrupted() const { return interrupt_.stopped(); }
   const TrainResult& result() const { return result_; }
 
@@ -164,7 +187,7 @@ class Run {
                    static_cast<int>(tile_end(here) - here.begin)};
         const TileLoss tile = network_.template loss<true>(logits, x, here.begin, row_weight);
         const bool first = here.begin == group_begin(here);
-        network_.backward(gradient(here.group, 0), bias_gradient(here.group), x, logits, first);
+        network_.backward(gradient(here.group), bias_gradient(here.group), x, logits, first);
         GroupLoss& group = group_loss_[static_cast<std::size_t>(here.group)];
         if (first) group = {};
         group.loss += tile.loss;
@@ -174,7 +197,7 @@ class Run {
         side = !side;
       }
       for_nodes(groups.count, threads, [&](int64_t node, int64_t other, int owner) {
-        if (owner == thread) add(node, other, 0, p_.outputs * network_.stride());
+        if (owner == thread) add(node, other, 0, size());
       });
       if (thread == 0) interrupt_.check();
       if (threads > 1) barrier_.wait(threads);
@@ -237,14 +260,13 @@ class Run {
       }
   }
 
-  T* gradient(int64_t group, int64_t c) const {
-    return gradient_.data() + (group * p_.outputs + c) * network_.stride();
-  }
+  int64_t size() const { return static_cast<int64_t>(network_.size()); }
+  T* gradient(int64_t group) const { return gradient_.data() + group * size(); }
   T* bias_gradient(int64_t group) const { return bias_gradient_.data() + group * p_.outputs; }
 
   void add(int64_t node, int64_t other, int64_t begin, int64_t end) const {
-    T* sum = gradient(node, 0);
-    const T* part = gradient(other, 0);
+    T* sum = gradient(node);
+    const T* part = gradient(other);
     for (int64_t i = begin; i < end; i += lanes<T>) store(sum + i, load(sum + i) + load(part + i));
   }
 
@@ -267,48 +289,15 @@ class Run {
   // This thread's slice of the parameters: the rest of the tree, then the optimizer.
   void update(int64_t step, int64_t groups, int thread, int threads) const {
     constexpr int L = lanes<T>;
-    const int64_t vectors = p_.outputs * network_.stride() / L;
+    const int64_t vectors = size() / L;
     const int64_t begin = vectors * thread / threads * L, end = vectors * (thread + 1) / threads * L;
     for_nodes(groups, threads, [&](int64_t node, int64_t other, int owner) {
       if (owner < 0) add(node, other, begin, end);
     });
     Sgd<T> rule = p_.rule;
     rule.first_step = rule.first_step && step == 0;
-    for (int64_t i = begin; i < end;) {
-      const int64_t c = i / network_.stride(), row_end = std::min(end, (c + 1) * network_.stride());
-      update_row(rule, c, i - c * network_.stride(), row_end - c * network_.stride());
-      i = row_end;
-    }
+    network_.update(gradient(0), rule, begin, end);
     if (thread == 0 && p_.bias) update_bias(rule, groups);
-  }
-
-  // Columns begin .. end (whole vectors, padding included) of one class.
-  void update_row(const Sgd<T>& rule, int64_t c, int64_t begin, int64_t end) const {
-    constexpr int L = lanes<T>;
-    const bool momentum = rule.momentum != 0, folded = network_.folded();
-    const T* grad = gradient(0, c) + network_.lead();
-    T* padded_weight = network_.weight(c);
-    T* weight = p_.weight + c * p_.features;
-    T* buffer = momentum ? p_.weight_buffer + c * p_.features : nullptr;
-    Vec<T> b{};
-    int64_t k = std::max<int64_t>(begin - network_.lead(), 0);
-    const int64_t stop = std::min(end - network_.lead(), p_.features);
-    for (; k + L <= stop; k += L) {
-      const Vec<T> scale = folded ? load(p_.scale + k) : broadcast<T>(1);
-      if (momentum) b = load(buffer + k);
-      const Vec<T> w = rule.step(load(weight + k), load(grad + k) * scale, b);
-      if (momentum) store(buffer + k, b);
-      store(weight + k, w);
-      store(padded_weight + k, w * scale);
-    }
-    if (const int rest = static_cast<int>(stop - k); rest > 0) {
-      const Vec<T> scale = folded ? load_partial(p_.scale + k, rest) : broadcast<T>(1);
-      if (momentum) b = load_partial(buffer + k, rest);
-      const Vec<T> w = rule.step(load_partial(weight + k, rest), load_partial(grad + k, rest) * scale, b);
-      if (momentum) store_partial(buffer + k, b, rest);
-      store_partial(weight + k, w, rest);
-      store_partial(padded_weight + k, w * scale, rest);
-    }
   }
 
   void update_bias(const Sgd<T>& rule, int64_t groups) const {
@@ -353,6 +342,7 @@ TrainResult train(const TrainProblem<T>& p, int requested) {
     run.work(omp_get_thread_num(), omp_get_num_threads());
 #endif
   }
+  run.write_back();
   if (run.interrupted()) throw Interrupted{};
   return run.result();
 }
