@@ -75,15 +75,15 @@ class Interrupt {
 };
 
 // body(tile, thread), or body(tile, thread, interrupt) if it looks at the flag itself, for every tile; it must not
-// throw. Throws Interrupted.
-template <class Body>
+// throw. Throws Interrupted, unless the work must not stop half-way.
+template <bool Interruptible = true, class Body>
 void for_tiles(int64_t tiles, const Team& team, Body body) {
   Interrupt interrupt;
   const int64_t threads = team.threads() < tiles ? team.threads() : tiles;
   const auto run = [&](int64_t thread) {
     const int64_t end = tiles * (thread + 1) / threads;
     for (int64_t tile = tiles * thread / threads; tile < end; ++tile) {
-      if (interrupt.check(static_cast<int>(thread))) return;
+      if (Interruptible && interrupt.check(static_cast<int>(thread))) return;
       if constexpr (std::is_invocable_v<Body, int64_t, int, Interrupt&>)
         body(tile, static_cast<int>(thread), interrupt);
       else body(tile, static_cast<int>(thread));

@@ -37,7 +37,8 @@ def kind(annotation: str) -> str:
     optional = " or None" if "none" in text or "optional" in text else ""
     if text == "none":
         return "None"
-    names = {"array": "array", "float": "float", "bool": "bool", "int": "int", "dict": "dict"}
+    names = {"array": "array", "float": "float", "bool": "bool", "int": "int", "dict": "dict",
+             "object": "anything", "any": "anything"}  # fmt: skip
     if "tuple" in text:
         return "tuple"
     return next(kind for name, kind in names.items() if name in text) + optional

@@ -37,7 +37,8 @@ const char* type_name() {
 
 template <class T>
 bool has_dtype(const py::array& a) {
-  return py::isinstance<py::array_t<T>>(a);
+  static const PyObject* const usual = py::dtype::of<T>().release().ptr();  // most arrays share NumPy's own
+  return py::detail::array_proxy(a.ptr())->descr == usual || py::isinstance<py::array_t<T>>(a);
 }
 
 [[noreturn]] inline void wrong_dtype(const char* name, const py::array& a, const std::string& accepted) {

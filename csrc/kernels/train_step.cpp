@@ -54,7 +54,7 @@ class Network {
     for (int64_t i = begin; i < end; i += lanes<T>) {
       const Vec<T> grad = folded() ? load(gradient + i) * load(&scale_[i]) : load(gradient + i);
       if (rule.momentum != 0) buffer = load(&momentum_[i]);
-      const Vec<T> w = rule.step(load(&weight_[i]), grad, buffer);
+      const Vec<T> w = rule.step(load(&weight_[i]), grad, &buffer);
       if (rule.momentum != 0) store(&momentum_[i], buffer);
       store(&weight_[i], w);
       if (folded()) store(&scaled_[i], w * load(&scale_[i]));
@@ -310,7 +310,7 @@ class Run {
       const int some = static_cast<int>(std::min<int64_t>(lanes<T>, p_.outputs - c));
       if (momentum) b = load_partial(p_.bias_buffer + c, some);
       store_partial(p_.bias + c,
-                    rule.step(load_partial(p_.bias + c, some), load_partial(bias_gradient(0) + c, some), b), some);
+                    rule.step(load_partial(p_.bias + c, some), load_partial(bias_gradient(0) + c, some), &b), some);
       if (momentum) store_partial(p_.bias_buffer + c, b, some);
     }
   }

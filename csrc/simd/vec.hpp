@@ -109,6 +109,27 @@ SOFTSTEP_INLINE Vec<T> fma(std::type_identity_t<Vec<T>> a, std::type_identity_t<
 #endif
 }
 
+// Correctly rounded; NaN below zero.
+template <class T>
+SOFTSTEP_INLINE Vec<T> square_root(std::type_identity_t<Vec<T>> v) {
+#if defined(__AVX512F__)
+  if constexpr (sizeof(T) == 4) return (Vec<T>)_mm512_sqrt_ps((__m512)v);
+  else return (Vec<T>)_mm512_sqrt_pd((__m512d)v);
+#elif defined(__AVX2__)
+  if constexpr (sizeof(T) == 4) return (Vec<T>)_mm256_sqrt_ps((__m256)v);
+  else return (Vec<T>)_mm256_sqrt_pd((__m256d)v);
+#elif defined(__x86_64__)
+  if constexpr (sizeof(T) == 4) return (Vec<T>)_mm_sqrt_ps((__m128)v);
+  else return (Vec<T>)_mm_sqrt_pd((__m128d)v);
+#elif defined(__aarch64__)
+  if constexpr (sizeof(T) == 4) return (Vec<T>)vsqrtq_f32((float32x4_t)v);
+  else return (Vec<T>)vsqrtq_f64((float64x2_t)v);
+#else
+  for (int i = 0; i < lanes<T>; ++i) v[i] = static_cast<T>(__builtin_sqrt(static_cast<double>(v[i])));
+  return v;
+#endif
+}
+
 // The first `count` lanes (0 to all) from memory, zero in the others; nothing beyond them is read.
 template <class T>
 SOFTSTEP_INLINE Vec<T> load_partial(const T* p, int count) {

@@ -1,7 +1,8 @@
 """The functions of every compiled module `_native_<level>`; a test compares the two.
 
 Arguments are normalised arrays, outputs first: C-contiguous, aligned, native byte order. `threads`
-of 0 means automatic.
+of 0 means automatic. A step of an optimizer returns NotImplemented, with nothing done, if a
+gradient has to be converted first.
 """
 
 from typing import Any
@@ -9,6 +10,7 @@ from typing import Any
 from numpy.typing import NDArray
 
 _Array = NDArray[Any]
+_Arrays = _Array | list[_Array] | tuple[_Array, ...]
 
 def build() -> dict[str, Any]: ...
 def default_threads() -> int: ...
@@ -44,9 +46,9 @@ def squared_error(
     threads: int,
 ) -> float: ...
 def sgd_step(
-    param: _Array,
-    momentum_buffer: _Array | None,
-    grad: _Array,
+    param: _Arrays,
+    momentum_buffer: _Arrays | None,
+    grad: _Arrays,
     lr: float,
     momentum: float,
     dampening: float,
@@ -54,8 +56,42 @@ def sgd_step(
     nesterov: bool,
     maximize: bool,
     first_step: bool,
+    max_norm: float | None,
     threads: int,
-) -> None: ...
+) -> Any: ...
+def rmsprop_step(
+    param: _Arrays,
+    square_avg: _Arrays,
+    grad_avg: _Arrays | None,
+    momentum_buffer: _Arrays | None,
+    grad: _Arrays,
+    lr: float,
+    alpha: float,
+    eps: float,
+    weight_decay: float,
+    momentum: float,
+    maximize: bool,
+    max_norm: float | None,
+    threads: int,
+) -> Any: ...
+def adam_step(
+    param: _Arrays,
+    exp_avg: _Arrays,
+    exp_avg_sq: _Arrays,
+    max_exp_avg_sq: _Arrays | None,
+    grad: _Arrays,
+    step: int,
+    lr: float,
+    beta1: float,
+    beta2: float,
+    eps: float,
+    weight_decay: float,
+    decoupled: bool,
+    maximize: bool,
+    max_norm: float | None,
+    threads: int,
+) -> Any: ...
+def clip_grad_norm(grads: _Arrays, max_norm: float, threads: int) -> float: ...
 def train(
     weight: _Array,
     bias: _Array | None,

@@ -8,7 +8,13 @@ from __future__ import annotations
 from softstep.kernels.cross_entropy import cross_entropy, cross_entropy_with_grad
 from softstep.kernels.linear import linear, linear_backward
 from softstep.kernels.losses import mse_loss, mse_loss_with_grad
-from softstep.kernels.optimizers import sgd_step
+from softstep.kernels.optimizers import (
+    adam_step,
+    adamw_step,
+    clip_grad_norm,
+    rmsprop_step,
+    sgd_step,
+)
 from softstep.kernels.softmax import log_softmax, logsumexp, softmax
 from softstep.kernels.train_step import (
     TrainRun,
@@ -20,6 +26,9 @@ from softstep.kernels.train_step import (
 
 __all__ = [
     "TrainRun",
+    "adam_step",
+    "adamw_step",
+    "clip_grad_norm",
     "cross_entropy",
     "cross_entropy_with_grad",
     "evaluate_linear_regression",
@@ -30,6 +39,7 @@ __all__ = [
     "logsumexp",
     "mse_loss",
     "mse_loss_with_grad",
+    "rmsprop_step",
     "sgd_step",
     "softmax",
     "train_linear_regression",

@@ -1,18 +1,25 @@
-"""One step of an optimizer on one parameter, in place."""
+"""One step of an optimizer on one parameter or several, in place, in one native call."""
 
 from __future__ import annotations
 
+import operator
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
 from numpy.typing import ArrayLike
 
 from softstep import _native
-from softstep.kernels._arrays import Array, as_float, check_in_place
+from softstep.kernels._arrays import Array, as_float
 from softstep.runtime import resolve_threads
+
+Arrays = Array | list[Array] | tuple[Array, ...]
 
 
 def sgd_step(
-    param: Array,
-    grad: ArrayLike,
-    momentum_buffer: Array | None = None,
+    param: Arrays,
+    grad: ArrayLike | list[ArrayLike] | tuple[ArrayLike, ...],
+    momentum_buffer: Arrays | None = None,
     *,
     lr: float,
     momentum: float = 0.0,
@@ -21,8 +28,9 @@ def sgd_step(
     nesterov: bool = False,
     maximize: bool = False,
     first_step: bool = False,
+    max_norm: float | None = None,
     threads: int | None = None,
-) -> None:
+) -> float | None:
     r"""One step of stochastic gradient descent, in PyTorch's order, in place.
 
     ``g = -grad if maximize else grad``; ``g += weight_decay * param``; with momentum, ``buffer =
@@ -31,26 +39,41 @@ def sgd_step(
 
     Parameters
     ----------
-    param : ndarray of any shape, float32 or float64
-        Changed in place: C-contiguous, aligned, writable.
-    grad : array_like, shape and dtype of `param`
-    momentum_buffer : ndarray, shape and dtype of `param`
+    param : ndarray of any shape, float32 or float64, or a list or tuple of them
+        Changed in place: C-contiguous, aligned, writable. A list holds arrays of one dtype, and
+        then the other array arguments are lists or tuples of the same length.
+    grad : array_like, shape and dtype of `param`, or a list of them
+        Only read; copied if not C-contiguous, aligned and of native byte order.
+    momentum_buffer : ndarray, shape and dtype of `param`, or a list of them
         Changed in place; needed when `momentum` is not 0, untouched when it is.
     lr, momentum, dampening, weight_decay : float
-        None negative.
+        Finite; none but `dampening` negative.
     nesterov : bool
         Needs `momentum` and no `dampening`.
     maximize : bool
         Go up instead of down.
     first_step : bool
         Fill the momentum buffer with the gradient, undampened, instead of reading it.
+    max_norm : float, optional
+        Gradients are multiplied by ``min(1, max_norm / (norm + 1e-6))`` as they are read, where
+        `norm` is that of all of them together; see `clip_grad_norm`.
     threads : int, optional
         How many threads at the most; see `softstep.threads`. Results do not depend on it.
+
+    Returns
+    -------
+    float or None
+        With `max_norm` the norm of the gradients before clipping, else None.
 
     Raises
     ------
     TypeError, ValueError
-        Arrays or numbers that are not accepted; nothing has been changed then.
+        Arrays or numbers that are not accepted, an array that shares memory with one that is
+        changed; nothing has been changed then.
+
+    Notes
+    -----
+    Ctrl-C is heard once the step is whole.
 
     References
     ----------
@@ -66,23 +89,287 @@ def sgd_step(
     >>> w
     array([0., 3.])
     """
-    check_in_place("param", param)
-    if momentum_buffer is not None:
-        check_in_place("momentum_buffer", momentum_buffer)
-    check_sgd(lr, momentum, dampening, weight_decay, nesterov)
-    _native.module.sgd_step(
-        param,
-        momentum_buffer,
-        as_float("grad", grad, param, "param"),
-        lr,
-        momentum,
-        dampening,
-        weight_decay,
-        nesterov,
-        maximize,
-        first_step,
-        resolve_threads(threads),
-    )
+    return _step(
+        _native.module.sgd_step, param, (momentum_buffer,), grad,
+        lr, momentum, dampening, weight_decay, nesterov, maximize, first_step,
+        max_norm, resolve_threads(threads),
+    )  # fmt: skip
+
+
+def rmsprop_step(
+    param: Arrays,
+    grad: ArrayLike | list[ArrayLike] | tuple[ArrayLike, ...],
+    square_avg: Arrays,
+    *,
+    grad_avg: Arrays | None = None,
+    momentum_buffer: Arrays | None = None,
+    lr: float = 0.01,
+    alpha: float = 0.99,
+    eps: float = 1e-8,
+    weight_decay: float = 0.0,
+    momentum: float = 0.0,
+    maximize: bool = False,
+    max_norm: float | None = None,
+    threads: int | None = None,
+) -> float | None:
+    r"""One step of RMSprop, in PyTorch's order, in place.
+
+    ``g = -grad if maximize else grad``; ``g += weight_decay * param``; ``square_avg = alpha *
+    square_avg + (1 - alpha) * g**2``; if centered, ``grad_avg += (1 - alpha) * (g - grad_avg)``;
+    ``g = g / (sqrt(square_avg) + eps)``, or ``g / (sqrt(square_avg - grad_avg**2) + eps)`` if
+    centered; with momentum, ``g = buffer = momentum * buffer + g``; ``param -= lr * g``.
+
+    Parameters
+    ----------
+    param, grad : as in `sgd_step`
+    square_avg : ndarray, shape and dtype of `param`, or a list of them
+        Changed in place; zeros before the first step. So are the next two.
+    grad_avg : ndarray, shape and dtype of `param`, or a list of them, optional
+        If given, the step is centered: the square root is that of a variance.
+    momentum_buffer : ndarray, shape and dtype of `param`, or a list of them, optional
+        Needed when `momentum` is not 0, untouched when it is.
+    lr, eps, weight_decay, momentum : float
+        Finite, none negative.
+    alpha : float
+        From 0 to 1: how much of the averages is kept.
+    maximize, max_norm, threads : as in `sgd_step`
+
+    Returns
+    -------
+    float or None
+        With `max_norm` the norm of the gradients before clipping, else None.
+
+    Raises
+    ------
+    TypeError, ValueError
+        As `sgd_step`.
+
+    Notes
+    -----
+    A variance that rounding would make negative counts as 0; ``torch.optim.RMSprop`` gives NaN
+    there.
+
+    References
+    ----------
+    Tieleman and Hinton, *Lecture 6.5: RMSProp*, COURSERA (2012); Graves, *Generating sequences with
+    recurrent neural networks* (2013), for the centered version; the order is that of
+    ``torch.optim.RMSprop``.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from softstep.kernels import rmsprop_step
+    >>> w, square_avg = np.array([1.0, 2.0]), np.zeros(2)
+    >>> rmsprop_step(w, [4.0, -0.5], square_avg, lr=0.25, alpha=0.75)
+    >>> w.round(6), square_avg
+    (array([0.5, 2.5]), array([4.    , 0.0625]))
+    """
+    return _step(
+        _native.module.rmsprop_step, param, (square_avg, grad_avg, momentum_buffer), grad,
+        lr, alpha, eps, weight_decay, momentum, maximize, max_norm, resolve_threads(threads),
+    )  # fmt: skip
+
+
+def adam_step(
+    param: Arrays,
+    grad: ArrayLike | list[ArrayLike] | tuple[ArrayLike, ...],
+    exp_avg: Arrays,
+    exp_avg_sq: Arrays,
+    *,
+    step: int,
+    max_exp_avg_sq: Arrays | None = None,
+    lr: float = 1e-3,
+    betas: tuple[float, float] = (0.9, 0.999),
+    eps: float = 1e-8,
+    weight_decay: float = 0.0,
+    maximize: bool = False,
+    max_norm: float | None = None,
+    threads: int | None = None,
+) -> float | None:
+    r"""One step of Adam, in PyTorch's order, in place.
+
+    ``g = -grad if maximize else grad``; ``g += weight_decay * param``; ``exp_avg += (1 - beta1) *
+    (g - exp_avg)``; ``exp_avg_sq = beta2 * exp_avg_sq + (1 - beta2) * g**2``; for AMSGrad,
+    ``max_exp_avg_sq = maximum(max_exp_avg_sq, exp_avg_sq)``, which takes the place of `exp_avg_sq`
+    in ``param -= lr / (1 - beta1**step) * exp_avg / (sqrt(exp_avg_sq / (1 - beta2**step)) + eps)``.
+
+    Parameters
+    ----------
+    param, grad : as in `sgd_step`
+    exp_avg, exp_avg_sq : ndarray, shape and dtype of `param`, or a list of them
+        Changed in place; zeros before the first step.
+    step : int
+        The number of this step, counted from 1.
+    max_exp_avg_sq : ndarray, shape and dtype of `param`, or a list of them, optional
+        If given, the step is AMSGrad's. Changed in place; zeros before the first step.
+    lr, eps, weight_decay : float
+        Finite, none negative.
+    betas : pair of float
+        Each at least 0 and below 1.
+    maximize, max_norm, threads : as in `sgd_step`
+
+    Returns
+    -------
+    float or None
+        With `max_norm` the norm of the gradients before clipping, else None.
+
+    Raises
+    ------
+    TypeError, ValueError
+        As `sgd_step`.
+
+    References
+    ----------
+    Kingma and Ba, *Adam: a method for stochastic optimization*, ICLR (2015); Reddi et al., *On the
+    convergence of Adam and beyond*, ICLR (2018), for AMSGrad; the order is that of
+    ``torch.optim.Adam``.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from softstep.kernels import adam_step
+    >>> w, m, v = np.array([1.0, 2.0]), np.zeros(2), np.zeros(2)
+    >>> adam_step(w, [4.0, -0.5], m, v, step=1, lr=0.25)
+    >>> w.round(6), m.round(6), v.round(6)
+    (array([0.75, 2.25]), array([ 0.4 , -0.05]), array([0.016  , 0.00025]))
+    """
+    beta1, beta2 = betas
+    return _step(
+        _native.module.adam_step, param, (exp_avg, exp_avg_sq, max_exp_avg_sq), grad,
+        operator.index(step), lr, beta1, beta2, eps, weight_decay, False, maximize,
+        max_norm, resolve_threads(threads),
+    )  # fmt: skip
+
+
+def adamw_step(
+    param: Arrays,
+    grad: ArrayLike | list[ArrayLike] | tuple[ArrayLike, ...],
+    exp_avg: Arrays,
+    exp_avg_sq: Arrays,
+    *,
+    step: int,
+    max_exp_avg_sq: Arrays | None = None,
+    lr: float = 1e-3,
+    betas: tuple[float, float] = (0.9, 0.999),
+    eps: float = 1e-8,
+    weight_decay: float = 0.01,
+    maximize: bool = False,
+    max_norm: float | None = None,
+    threads: int | None = None,
+) -> float | None:
+    r"""One step of Adam with decoupled weight decay, in PyTorch's order, in place.
+
+    ``param *= 1 - lr * weight_decay``, and then the step of `adam_step` without weight decay.
+
+    Parameters
+    ----------
+    param, grad, exp_avg, exp_avg_sq, step, max_exp_avg_sq, lr, betas, eps : as in `adam_step`
+    weight_decay : float
+        Finite, not negative.
+    maximize, max_norm, threads : as in `sgd_step`
+
+    Returns
+    -------
+    float or None
+        With `max_norm` the norm of the gradients before clipping, else None.
+
+    Raises
+    ------
+    TypeError, ValueError
+        As `sgd_step`.
+
+    References
+    ----------
+    Loshchilov and Hutter, *Decoupled weight decay regularization*, ICLR (2019); the order is that
+    of ``torch.optim.AdamW``.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from softstep.kernels import adamw_step
+    >>> w, m, v = np.array([1.0, 2.0]), np.zeros(2), np.zeros(2)
+    >>> adamw_step(w, [4.0, -0.5], m, v, step=1, lr=0.25, weight_decay=0.5)
+    >>> w.round(6)
+    array([0.625, 2.   ])
+    """
+    beta1, beta2 = betas
+    return _step(
+        _native.module.adam_step, param, (exp_avg, exp_avg_sq, max_exp_avg_sq), grad,
+        operator.index(step), lr, beta1, beta2, eps, weight_decay, True, maximize,
+        max_norm, resolve_threads(threads),
+    )  # fmt: skip
+
+
+def clip_grad_norm(grads: Arrays, max_norm: float, *, threads: int | None = None) -> float:
+    r"""Scale gradients in place so that their common norm is at most `max_norm`.
+
+    They are multiplied by ``min(1, max_norm / (norm + 1e-6))``, where `norm` is the square root of
+    the sum of the squares of all elements of all arrays.
+
+    Parameters
+    ----------
+    grads : ndarray of any shape, float32 or float64, or a list of them of one dtype
+        Changed in place: C-contiguous, aligned, writable.
+    max_norm : float
+        At least 0; infinity leaves the gradients as they are.
+    threads : int, optional
+        How many threads at the most; see `softstep.threads`. Results do not depend on it.
+
+    Returns
+    -------
+    float
+        The norm before clipping, summed in float64. Where it is NaN all gradients become NaN; where
+        it is infinite the factor is 0 (as PyTorch with ``error_if_nonfinite=False``).
+
+    Raises
+    ------
+    TypeError, ValueError
+        Arrays or numbers that are not accepted, arrays that share memory; nothing has been changed
+        then.
+
+    References
+    ----------
+    Pascanu et al., *On the difficulty of training recurrent neural networks*, ICML (2013); the
+    factor is that of ``torch.nn.utils.clip_grad_norm_``.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from softstep.kernels import clip_grad_norm
+    >>> grads = [np.array([3.0, 0.0]), np.array([[4.0]])]
+    >>> clip_grad_norm(grads, 2.5)
+    5.0
+    >>> [grad.round(6) for grad in grads]
+    [array([1.5, 0. ]), array([[2.]])]
+    """
+    return _native.module.clip_grad_norm(grads, max_norm, resolve_threads(threads))
+
+
+def _step(
+    native: Callable[..., Any], param: Any, states: tuple[Any, ...], grad: Any, *settings: Any
+) -> float | None:
+    """Call a native step; convert gradients only where it says that they have to be."""
+    norm = native(param, *states, grad, *settings)
+    if norm is NotImplemented:
+        norm = native(param, *states, _gradients(grad, param), *settings)
+    return norm  # type: ignore[no-any-return]
+
+
+def _gradients(grad: Any, param: Any) -> Any:
+    """Gradients as arrays that native code reads as they are."""
+    if isinstance(param, np.ndarray):
+        return as_float("grad", grad, param, "param")
+    like = list(param)
+    if not isinstance(grad, (list, tuple)) or len(grad) != len(like):
+        size = f" of {len(grad)}" if isinstance(grad, (list, tuple)) else ""
+        raise ValueError(
+            f"grad is a {type(grad).__name__}{size}; accepted: a list or tuple of {len(like)}, as "
+            "param"
+        )
+    return [
+        as_float(f"grad[{i}]", g, p, f"param[{i}]")
+        for i, (g, p) in enumerate(zip(grad, like, strict=True))
+    ]
 
 
 def check_sgd(

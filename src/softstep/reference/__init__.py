@@ -9,7 +9,7 @@ from __future__ import annotations
 from .cross_entropy import cross_entropy, cross_entropy_with_grad
 from .linear import linear, linear_backward
 from .losses import mse_loss, mse_loss_with_grad
-from .optimizers import sgd_step
+from .optimizers import adam_step, adamw_step, clip_grad_norm, rmsprop_step, sgd_step
 from .softmax import log_softmax, logsumexp, softmax
 from .train_step import (
     TrainRun,
@@ -21,6 +21,9 @@ from .train_step import (
 
 __all__ = [
     "TrainRun",
+    "adam_step",
+    "adamw_step",
+    "clip_grad_norm",
     "cross_entropy",
     "cross_entropy_with_grad",
     "evaluate_linear_regression",
@@ -31,6 +34,7 @@ __all__ = [
     "logsumexp",
     "mse_loss",
     "mse_loss_with_grad",
+    "rmsprop_step",
     "sgd_step",
     "softmax",
     "train_linear_regression",
