@@ -134,7 +134,8 @@ def test_threads_and_addresses_change_no_bit(
         s = {name: moved(arrays) for name, arrays in state.items()}
         norm = run(kernels, rule, settings, 2, p, g, s, max_norm=0.5, threads=threads)
         clipped = kernels.clip_grad_norm(g, 0.5, threads=threads)
-        results.append([norm, clipped, *(a.tobytes() for a in (*p, *g, *sum(s.values(), [])))])
+        arrays = [*p, *g, *(array for given in s.values() for array in given)]
+        results.append([norm, clipped, *(array.tobytes() for array in arrays)])
     assert all(result == results[0] for result in results)
 
 
@@ -160,18 +161,23 @@ def test_norm(dtype: Any, rng: np.random.Generator) -> None:
     for size in (*SIZES[::5], 16_383, 16_385, 100_003):
         grad = rng.normal(0, 3, size).astype(dtype)
         exact = float(np.sqrt((grad.astype(np.longdouble) ** 2).sum()))
-        # Of doubles: a square and a sum of up to 16384 / 32 in each lane, halved by the root.
-        bound = (520 / 2 + 20) * eps(float) * exact
+        # In doubles, half an eps each: a lane sums up to 16384 / 8 squares, the tree adds a few,
+        # and the root halves it.
+        relative = (2048 / 4 + 20) * eps(float)
+        bound = relative * exact
         for max_norm in (exact / 3, exact * 3):
             scaled = grad.copy()
             norm = kernels.clip_grad_norm(scaled, max_norm)
             assert abs(norm - exact) <= bound
             factor = min(1.0, max_norm / (exact + 1e-6))
             wanted = grad.astype(np.float64) * factor
-            assert_close(scaled, wanted, 2 * eps(dtype) * np.abs(wanted), f"{size}")
+            allowed = (2 * eps(dtype) + relative) * np.abs(wanted)
+            assert_close(scaled, wanted, allowed, f"{size}")
             other = grad.copy()
-            assert reference.clip_grad_norm(other, max_norm) == pytest.approx(norm, rel=1e-13)
-            assert_close(other, scaled, 2 * eps(dtype) * np.abs(wanted), "reference")
+            assert reference.clip_grad_norm(other, max_norm) == pytest.approx(
+                norm, rel=2 * relative
+            )
+            assert_close(other, scaled, 2 * allowed, "reference")
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
