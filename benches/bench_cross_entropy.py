@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import pytest
 
-from benches.cases import cross_entropy
+from softstep.bench.cases import cross_entropy
 
 
 @pytest.mark.cases([case for case in cross_entropy.CASES if case.family == "cross_entropy"])

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import pytest
 
-from benches.cases import linear
+from softstep.bench.cases import linear
 
 
 @pytest.mark.cases([case for case in linear.CASES if case.family == "linear"])

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import pytest
 
-from benches.cases import losses
+from softstep.bench.cases import losses
 
 
 @pytest.mark.cases([case for case in losses.CASES if case.family == "mse_loss"])
@@ -16,4 +16,11 @@ def test_mse_loss(bench: Callable[[], None]) -> None:
 
 @pytest.mark.cases([case for case in losses.CASES if case.family == "mse_loss_with_grad"])
 def test_mse_loss_with_grad(bench: Callable[[], None]) -> None:
+    bench()
+
+
+@pytest.mark.cases(
+    [case for case in losses.CASES if case.family == "binary_cross_entropy_with_grad"]
+)
+def test_binary_cross_entropy_with_grad(bench: Callable[[], None]) -> None:
     bench()

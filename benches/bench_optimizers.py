@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import pytest
 
-from benches.cases import optimizers
+from softstep.bench.cases import optimizers
 
 
 @pytest.mark.cases([case for case in optimizers.CASES if case.family == "sgd"])
@@ -16,4 +16,9 @@ def test_sgd(bench: Callable[[], None]) -> None:
 
 @pytest.mark.cases([case for case in optimizers.CASES if case.family == "sgd_momentum"])
 def test_sgd_momentum(bench: Callable[[], None]) -> None:
+    bench()
+
+
+@pytest.mark.cases([case for case in optimizers.CASES if case.family == "adamw"])
+def test_adamw(bench: Callable[[], None]) -> None:
     bench()

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import pytest
 
-from benches.cases import softmax
+from softstep.bench.cases import softmax
 
 
 @pytest.mark.cases([case for case in softmax.CASES if case.family == "softmax"])

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import pytest
 
-from benches.cases import train_step
+from softstep.bench.cases import train_step
 
 
 @pytest.mark.cases(train_step.CASES)

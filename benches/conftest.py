@@ -1,4 +1,4 @@
-"""Runs a case of `benches.cases` in a test: first its result is checked, then it is timed.
+"""Runs a case of `softstep.bench.cases` in a test: first its result is checked, then it is timed.
 
 A bench takes the fixture ``bench`` and is parametrised by ``cases``; peers that are not installed
 are no parameters.
@@ -6,20 +6,14 @@ are no parameters.
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable, Iterator
 from functools import lru_cache
-from pathlib import Path
 from typing import Any
 
 import pytest
 
-# Bench modules import the package `benches`, which is installed nowhere.
-sys.path.insert(0, str(Path(__file__).parent.parent))
-
-from benches.cases import Case
-from benches.cases.case import Expected, check
-from benches.runner import repetitions, same_threads, thread_count, warm
+from softstep.bench.case import Case, Expected, check
+from softstep.bench.runner import FULL, same_threads, thread_count, warm
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -32,8 +26,14 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
         return
     marker = metafunc.definition.get_closest_marker("cases")
     assert marker is not None, f"{metafunc.function.__name__} takes bench, but is not marked cases"
-    pairs = [(case, name) for case in marker.args[0] for name in case.installed()]
+    cases = [case for case in marker.args[0] if not case.missing()]
+    pairs = [(case, name) for case in cases for name in case.installed()]
     names = [f"{case.shape}-{name}" for case, name in pairs]
+    if not pairs:
+        metafunc.parametrize(
+            "bench", [pytest.param(None, marks=pytest.mark.skip("not in this build"))]
+        )
+        return
     metafunc.parametrize("bench", pairs, indirect=True, ids=names)
 
 
@@ -55,7 +55,7 @@ def bench(request: pytest.FixtureRequest, benchmark: Any) -> Callable[[], None]:
     """A function that checks and then times one implementation of one case."""
     case, name = request.param
     benchmark.group = case.name
-    benchmark.extra_info.update(moved=case.moved, flops=case.flops)
+    benchmark.extra_info.update(**case.work._asdict())
 
     def run() -> None:
         inputs, expected = _problem(case)
@@ -64,7 +64,7 @@ def bench(request: pytest.FixtureRequest, benchmark: Any) -> Callable[[], None]:
             check(expected, benchmark(call))
             return
         check(expected, call())
-        rounds, number = repetitions(warm(call))
+        rounds, number = FULL.repetitions(warm(call))
         benchmark.pedantic(call, rounds=rounds, iterations=number, warmup_rounds=1)
 
     return run

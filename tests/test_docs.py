@@ -19,7 +19,9 @@ import pytest
 import softstep
 
 PROJECT = Path(__file__).parents[1]
-DOCUMENTS = ("README.md", "ARCHITECTURE.md", "CONTRIBUTING.md", "CHANGELOG.md")
+DOCUMENTS = (
+    "README.md", "ARCHITECTURE.md", "CONTRIBUTING.md", "CHANGELOG.md", "docs/performance.md",
+)  # fmt: skip
 
 
 def text_of(name: str) -> str:
@@ -96,7 +98,9 @@ def test_links(name: str) -> None:
             assert (PROJECT / target.partition("#")[0]).exists(), target
 
 
-@pytest.mark.parametrize("name", ["README.md", "ARCHITECTURE.md", "CONTRIBUTING.md"])
+@pytest.mark.parametrize(
+    "name", ["README.md", "ARCHITECTURE.md", "CONTRIBUTING.md", "docs/performance.md"]
+)
 def test_paths(name: str) -> None:
     """Names in backquotes that begin with one of the project's folders."""
     named = re.findall(r"`((?:csrc|src|tests|benches|docs|\.ci)/[\w./-]*)`", text_of(name))

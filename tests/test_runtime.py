@@ -247,11 +247,21 @@ with softstep.threads(1):
         ("softstep.threads(1); note(threads=3)", {}, 2),
         ("softstep.threads(4); note()", {"OMP_NUM_THREADS": "1"}, 3),
         ("softstep.threads(4); note(threads=1)", {}, 0),
+        # threadpoolctl finds OpenMP once softstep has loaded it.
+        ("import threadpoolctl\nwith threadpoolctl.threadpool_limits(1): note()", {}, 0),
+        (
+            "import threadpoolctl\nwith threadpoolctl.threadpool_limits(3, 'openmp'):"
+            " note(threads=None)",
+            {"SOFTSTEP_NUM_THREADS": "5"},
+            2,
+        ),
         # OpenMP may give fewer than were asked for; the training waits for those that came.
         ("note(threads=4)", {"OMP_THREAD_LIMIT": "2"}, 1),
     ],
 )
 def test_threads_that_are_started(last: str, environment: dict[str, str], wanted: int) -> None:
+    if "threadpoolctl" in last:
+        pytest.importorskip("threadpoolctl")
     code = f"{STARTED}{last}\nprint(json.dumps(started))"
     started = fresh_python.answer(code, **environment)
     assert started == [0, 0, wanted if OPENMP else 0]
@@ -324,6 +334,56 @@ def test_calls_at_once_share_the_processors() -> None:
         environment = {"OMP_NUM_THREADS": "2", "SOFTSTEP_NUM_THREADS": "2"}
         lowest = _native.supported[0]  # where the first call takes longest
         assert fresh_python.answer(code, **environment, SOFTSTEP_ISA=lowest) == [2, 2, 3]
+
+
+@pytest.mark.skipif(not LINUX, reason="needs Linux: /proc/self/task")
+@pytest.mark.parametrize("pool", ["concurrent.futures", "joblib"])
+def test_a_pool_of_eight_threads_shares_the_processors(pool: str) -> None:
+    """Eight calls at once on four threads: one gets all, one half, and the others run serially."""
+    if pool == "joblib":
+        pytest.importorskip("joblib")
+    code = f"""
+    import json, os, threading, time
+    from concurrent.futures import ThreadPoolExecutor
+    import numpy as np
+    from softstep import kernels
+
+    big = np.ones((1500, 1500))
+    meet = threading.Barrier(8)
+
+    def call(_):
+        meet.wait(30)
+        result = kernels.linear(big, big)
+        ended.append(True)
+        return result
+
+    def all_of_them():
+        if {pool!r} == "joblib":
+            import joblib
+            parallel = joblib.Parallel(n_jobs=8, backend="threading")
+            return parallel(joblib.delayed(call)(number) for number in range(8))
+        with ThreadPoolExecutor(8) as executor:
+            return list(executor.map(call, range(8)))
+
+    def started():  # threads that are not Python's
+        return len(os.listdir("/proc/self/task")) - threading.active_count()
+
+    results, ended, most, before = [], [], 0, started()
+    runner = threading.Thread(target=lambda: results.extend(all_of_them()))
+    runner.start()
+    while runner.is_alive():
+        number = started() - before
+        if not ended:  # a call that is over leaves its share to the next
+            most = max(most, number)
+        time.sleep(0.01)
+    runner.join()
+    assert len(results) == 8 and all((result == 1500).all() for result in results)
+    print(json.dumps(most))
+    """
+    lowest = _native.supported[0]  # where calls take longest
+    environment = {"OMP_NUM_THREADS": "4", "SOFTSTEP_NUM_THREADS": "4", "SOFTSTEP_ISA": lowest}
+    started = fresh_python.answer(code, **environment)
+    assert started == ((4 - 1) + (4 // 2 - 1) if OPENMP else 0)
 
 
 def test_every_combination_of_settings_is_consistent() -> None:

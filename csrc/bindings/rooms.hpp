@@ -12,5 +12,6 @@ void bind_linear(pybind11::module_& m);
 void bind_losses(pybind11::module_& m);
 void bind_optimizers(pybind11::module_& m);
 void bind_train_step(pybind11::module_& m);
+void bind_limits(pybind11::module_& m);
 
 }  // namespace softstep

@@ -1,4 +1,4 @@
-"""The command line: ``softstep train``, ``softstep evaluate``, ``softstep info``.
+"""The command line: ``softstep train``, ``evaluate``, ``info`` and ``bench``.
 
 What goes wrong is one line on standard error and exit status 2; Ctrl-C is status 130.
 """
@@ -184,6 +184,21 @@ def _info(options: argparse.Namespace) -> None:
             print(f"{name.replace('_', ' ') + ':':<15}{shown}")
 
 
+def _bench(options: argparse.Namespace) -> None:
+    from softstep.bench.command import run  # what it times takes long to import
+
+    report = run(
+        options.case,
+        style="json" if options.json else "markdown" if options.markdown else "text",
+        quick=options.quick,
+        listing=options.list,
+        scaling=options.scaling,
+        threads=options.threads,
+    )
+    if report is not None:
+        _print_json(report)
+
+
 def _open(options: argparse.Namespace, **arguments: Any) -> ImageDataModule:
     chosen = _DATA[options.data]
     if options.data_dir is not None:
@@ -256,6 +271,28 @@ def _parser() -> argparse.ArgumentParser:
 
     info = _command(commands, "info", _info, "show the build, the processor and the threads")
     info.add_argument("--json", action="store_true", help="print one JSON object")
+
+    text = "time the kernels beside every installed peer, each result checked first"
+    bench = _command(commands, "bench", _bench, text)
+    bench.add_argument(
+        "--case", action="append", default=[], metavar="PART",
+        help="only cases with this in their name; may be given several times",
+    )  # fmt: skip
+    bench.add_argument(
+        "--quick", action="store_true",
+        help="under a minute: the smaller cases that have floors, fewer samples of each",
+    )  # fmt: skip
+    bench.add_argument("--list", action="store_true", help="only print the names of the cases")
+    bench.add_argument(
+        "--scaling", action="store_true", help="also time ours with one thread beside all of them"
+    )
+    bench.add_argument(
+        "--threads", type=_integer(1), metavar="N",
+        help="for everybody (default: $SOFTSTEP_BENCH_THREADS, or 2)",
+    )  # fmt: skip
+    style = bench.add_mutually_exclusive_group()
+    style.add_argument("--json", action="store_true", help="print one JSON object, nothing else")
+    style.add_argument("--markdown", action="store_true", help="print the table in Markdown")
     return parser
 
 

@@ -1,4 +1,5 @@
 # cython: language_level=3, boundscheck=False, wraparound=False, cdivision=True, initializedcheck=False
+# cython: freethreading_compatible=True
 """A shuffle that stores no permutation.
 
 ``permutation(n, seed, epoch)`` is a bijection of ``{0, ..., n - 1}`` that is computed, not stored:

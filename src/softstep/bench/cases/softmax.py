@@ -8,9 +8,11 @@ from typing import Any
 
 import numpy as np
 
-from benches.cases.case import TINY, Array, Call, Case, Expected, jax_call, load, tensors
-from benches.cases.case import softmax_error as relative_error
 from softstep import kernels, reference
+from softstep.bench.bounds import EPS, TINY
+from softstep.bench.bounds import softmax_error as relative_error
+from softstep.bench.case import Array, Case, Expected, Floor, Work
+from softstep.bench.peers import Call, jax_call, load, tensors
 
 SHAPES = {
     "single": (1, 10),
@@ -118,8 +120,7 @@ def _log_softmax_scipy(logits: Array) -> Call:
 def log_bound(logits: Array) -> Array:
     """Bound the error of x - logsumexp(x), (N, 1): that of the sum, and roundings of the terms."""
     magnitude = 2 * np.abs(logits).max(-1, keepdims=True) + np.log(logits.shape[-1])
-    eps = np.finfo(np.float32).eps
-    return np.asarray(relative_error(logits) + 2 * eps * magnitude.astype(np.float64))
+    return np.asarray(relative_error(logits) + 2 * EPS * magnitude.astype(np.float64))
 
 
 def _log_softmax_expect(logits: Array) -> list[Expected]:
@@ -160,26 +161,47 @@ def _logsumexp_expect(logits: Array) -> list[Expected]:
     return [Expected("logsumexp", exact, log_bound(logits)[:, 0])]
 
 
+FLOORS = {
+    "single": (),
+    "minibatch": (Floor(3),),
+    "mnist": (Floor(3),),
+    "cifar100": (Floor(1.5),),
+    "imagenet": (Floor(1.3, ours="softstep out="),),
+    "vocabulary": (Floor(1.5, ours="softstep out="),),
+}
+
+
 def _cases(
     family: str,
-    shapes: list[str],
+    floors: Mapping[str, tuple[Floor, ...]],
     implementations: Mapping[str, Callable[[Array], Call]],
     expect: Callable[[Array], list[Expected]],
+    quick: tuple[str, ...],
     outputs_per_row: int | None = None,
 ) -> list[Case[Array]]:
     cases = []
-    for shape in shapes:
+    for shape, held in floors.items():
         rows, classes = SHAPES[shape]
-        moved = 4 * rows * (classes + (outputs_per_row or classes))
-        inputs = partial(make_logits, shape)
-        cases.append(Case(family, shape, inputs, implementations, expect, moved))
+        cases.append(
+            Case(
+                family,
+                shape,
+                f"{rows} x {classes}",
+                partial(make_logits, shape),
+                implementations,
+                expect,
+                Work(4 * rows * classes, 4 * rows * (outputs_per_row or classes)),
+                held,
+                quick=shape in quick,
+            )
+        )
     return cases
 
 
 CASES: tuple[Case[Any], ...] = (
     *_cases(
         "softmax",
-        list(SHAPES),
+        FLOORS,
         {
             "softstep": _softstep,
             "softstep out=": _softstep_out,
@@ -191,10 +213,11 @@ CASES: tuple[Case[Any], ...] = (
             "scipy": _scipy,
         },
         _expect,
+        quick=("minibatch", "mnist", "cifar100", "imagenet"),
     ),
     *_cases(
         "log_softmax",
-        ["mnist", "imagenet"],
+        {"mnist": (), "imagenet": ()},
         {
             "softstep": _log_softmax_softstep,
             "numpy": _log_softmax_numpy,
@@ -203,10 +226,11 @@ CASES: tuple[Case[Any], ...] = (
             "scipy": _log_softmax_scipy,
         },
         _log_softmax_expect,
+        quick=(),
     ),
     *_cases(
         "logsumexp",
-        ["mnist", "vocabulary"],
+        {"mnist": (), "vocabulary": (Floor(5),)},
         {
             "softstep": _logsumexp_softstep,
             "numpy": _logsumexp_numpy,
@@ -215,6 +239,7 @@ CASES: tuple[Case[Any], ...] = (
             "scipy": _logsumexp_scipy,
         },
         _logsumexp_expect,
+        quick=(),
         outputs_per_row=1,
     ),
 )

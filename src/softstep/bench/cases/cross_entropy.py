@@ -7,21 +7,11 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from benches.cases.case import (
-    EPS,
-    TINY,
-    Array,
-    Call,
-    Case,
-    Expected,
-    jax_call,
-    load,
-    softmax_error,
-    summed,
-    tensors,
-)
-from benches.cases.softmax import SHAPES, log_bound, make_logits
 from softstep import kernels, reference
+from softstep.bench.bounds import EPS, TINY, softmax_error, summed
+from softstep.bench.case import Array, Case, Expected, Floor, Work
+from softstep.bench.cases.softmax import SHAPES, log_bound, make_logits
+from softstep.bench.peers import Call, jax_call, load, tensors
 
 
 class Rows(NamedTuple):
@@ -147,21 +137,45 @@ _GRADIENT = {
 }
 
 
-def _case(shape: str, gradient: bool) -> Case[Any]:
-    inputs = partial(make_rows, shape)
+FLOORS = {
+    "minibatch": (Floor(6),),
+    "mnist": (Floor(6),),
+    "cifar100": (Floor(3),),
+    "imagenet": (Floor(4, ours="softstep out="),),
+    "vocabulary": (Floor(8, ours="softstep out="),),
+}
+
+
+def _loss_case(shape: str) -> Case[Any]:
     rows, classes = SHAPES[shape]
-    moved = rows * (4 * classes + 8)
-    if gradient:
-        moved += 4 * rows * classes
-        family = "cross_entropy_with_grad"
-        return Case(family, shape, inputs, _GRADIENT, _gradient_expect, moved)
-    return Case("cross_entropy", shape, inputs, _LOSS, _expect, moved)
+    return Case(
+        "cross_entropy",
+        shape,
+        f"{rows} x {classes}",
+        partial(make_rows, shape),
+        _LOSS,
+        _expect,
+        Work(rows * (4 * classes + 8)),
+        (Floor(5),) if shape == "vocabulary" else (),
+    )
+
+
+def _gradient_case(shape: str) -> Case[Any]:
+    rows, classes = SHAPES[shape]
+    return Case(
+        "cross_entropy_with_grad",
+        shape,
+        f"{rows} x {classes}",
+        partial(make_rows, shape),
+        _GRADIENT,
+        _gradient_expect,
+        Work(rows * (4 * classes + 8), 4 * rows * classes),
+        FLOORS[shape],
+        quick=shape != "vocabulary",
+    )
 
 
 CASES: tuple[Case[Any], ...] = (
-    *(_case(shape, gradient=False) for shape in ("minibatch", "mnist", "imagenet", "vocabulary")),
-    *(
-        _case(shape, gradient=True)
-        for shape in ("minibatch", "mnist", "cifar100", "imagenet", "vocabulary")
-    ),
+    *map(_loss_case, ("minibatch", "mnist", "imagenet", "vocabulary")),
+    *map(_gradient_case, FLOORS),
 )

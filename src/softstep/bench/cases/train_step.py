@@ -13,8 +13,10 @@ from typing import Any, NamedTuple
 import numpy as np
 
 import softstep
-from benches.cases.case import EPS, Array, Call, Case, Expected, load, tensors
 from softstep import kernels, reference
+from softstep.bench.bounds import EPS
+from softstep.bench.case import Array, Case, Expected, Floor, Work
+from softstep.bench.peers import Call, load, tensors
 from softstep.data import permutation
 
 
@@ -41,27 +43,48 @@ class Run(NamedTuple):
 
 
 @cache
-def make_mnist() -> Run:
-    """Training rows of MNIST, batches of 256 and lr 0.1, from small random weights.
+def has_mnist() -> bool:
+    """Tell whether the files of MNIST are where `softstep.MNIST` looks for them."""
+    try:
+        softstep.MNIST(val=False)
+    except FileNotFoundError:
+        return False
+    return True
 
-    Raises
-    ------
-    FileNotFoundError
-        The files of MNIST are nowhere: set SOFTSTEP_DATA to their folder.
+
+def _images() -> tuple[Array, Array]:
+    """Training images of MNIST and their classes, or without its files bytes of the same shape.
+
+    Of the synthetic bytes four fifths are 0, as in MNIST, and each class prefers pixels of its own.
     """
-    arrays = softstep.MNIST(val=False).arrays(True)
-    assert arrays is not None
-    pixels, target, scale, _ = arrays
-    assert scale is not None
-    rows = pixels * np.float32(scale)
+    if has_mnist():
+        arrays = softstep.MNIST(val=False).arrays(True)
+        assert arrays is not None
+        return arrays[0], arrays[1].astype(np.int64)
+    rng = np.random.default_rng(10)
+    target = rng.integers(0, CLASSES, ROWS)
+    pixels = rng.integers(1, 256, (ROWS, FEATURES), np.uint8)
+    often = rng.uniform(0, 0.4, (CLASSES, FEATURES)).astype(np.float32)
+    for start in range(0, ROWS, 1000):
+        rows = slice(start, start + 1000)
+        pixels[rows] *= rng.random((1000, FEATURES), np.float32) < often[target[rows]]
+    return pixels, target
+
+
+@cache
+def make_epoch() -> Run:
+    """Rows of MNIST or as large, batches of 256 and lr 0.1, from small random weights."""
+    pixels, target = _images()
+    scale = np.float32(1 / 255)
+    rows = pixels * scale
     return Run(
         x=rows,
         pixels=pixels,
         scale=np.asarray(scale),
-        target=target.astype(np.int64),
+        target=target,
         order=np.asarray(permutation(len(rows), 0, 0)),
-        weight=_normal((10, rows.shape[1]), 0.01),
-        bias=np.zeros(10, np.float32),
+        weight=_normal((CLASSES, rows.shape[1]), 0.01),
+        bias=np.zeros(CLASSES, np.float32),
         batch_size=256,
         lr=0.1,
     )
@@ -69,7 +92,7 @@ def make_mnist() -> Run:
 
 def make_probe() -> Run:
     """One step on all of 1,024 rows of 768 features from N(0, 1), with 1,000 classes."""
-    n, features, classes = 1024, 768, 1000
+    n, features, classes = PROBE
     return Run(
         x=_normal((n, features), 1.0),
         pixels=None,
@@ -170,12 +193,22 @@ def _torch_gather(run: Run) -> Call:
     return _torch_training(run, batches)
 
 
+def _torch_slices(run: Run) -> Call:
+    """Without a shuffle: the rows stand in their order beforehand."""
+    ordered = run._replace(x=run.x[run.order], target=run.target[run.order])
+
+    def batches(x: Any, target: Any) -> Any:
+        return zip(x.split(run.batch_size), target.split(run.batch_size), strict=True)
+
+    return _torch_training(ordered, batches)
+
+
 def _torch_whole(run: Run) -> Call:
     return _torch_training(run, lambda x, target: [(x, target)])
 
 
 def _torch_loader(run: Run) -> Call:
-    """A list as the sampler gives the order of the others; PyTorch's own makes such a list, too."""
+    """Give the order of the others as a list; PyTorch's own sampler makes such a list, too."""
     data = load("torch.utils.data")
     order: list[int] = run.order.tolist()
 
@@ -186,22 +219,45 @@ def _torch_loader(run: Run) -> Call:
     return _torch_training(run, batches)
 
 
+def _jax_moved(parameters: Any, x: Any, target: Any, lr: float) -> tuple[Any, ...]:
+    """Parameters after a step of gradient descent."""
+    jax = load("jax")
+
+    def loss(parameters: Any) -> Any:
+        weight, bias = parameters
+        logs = jax.nn.log_softmax(x @ weight.T + bias)
+        return -logs[jax.numpy.arange(len(target)), target].mean()
+
+    gradients = jax.grad(loss)(parameters)
+    return tuple(p - lr * g for p, g in zip(parameters, gradients, strict=True))
+
+
+def _jax_step(run: Run) -> Call:
+    """One jitted step; NumPy gathers each minibatch."""
+    jax = load("jax")
+    step = jax.jit(_jax_moved, static_argnums=3)
+    start = tuple(map(jax.numpy.asarray, (run.weight, run.bias)))
+    classes = run.target.astype(np.int32)
+
+    def call() -> tuple[Any, Any]:
+        parameters = start
+        for rows in run.batches():
+            parameters = step(parameters, run.x[rows], classes[rows], run.lr)
+        weight, bias = jax.block_until_ready(parameters)
+        return weight, bias
+
+    return call
+
+
 def _jax_scan(run: Run) -> Call:
     """One jitted epoch: a scan over the whole minibatches, and the short one after it."""
     jax = load("jax")
     jnp = jax.numpy
     whole = len(run.order) // run.batch_size * run.batch_size
 
-    def loss(parameters: Any, x: Any, target: Any) -> Any:
-        weight, bias = parameters
-        logs = jax.nn.log_softmax(x @ weight.T + bias)
-        return -logs[jnp.arange(len(target)), target].mean()
-
     def epoch(parameters: Any, x: Any, target: Any, order: Any) -> Any:
         def step(parameters: Any, rows: Any) -> Any:
-            gradients = jax.grad(loss)(parameters, x[rows], target[rows])
-            moved = [p - run.lr * g for p, g in zip(parameters, gradients, strict=True)]
-            return tuple(moved), None
+            return _jax_moved(parameters, x[rows], target[rows], run.lr), None
 
         batches = order[:whole].reshape(-1, run.batch_size)
         parameters, _ = jax.lax.scan(step, parameters, batches)
@@ -247,7 +303,7 @@ def _sklearn(run: Run) -> Call:
 
 
 def _expect(run: Run) -> list[Expected]:
-    """What float64 arrives at, and a bound on the random walk of the roundings around it.
+    """Train in float64, and bound the random walk of the roundings around that.
 
     The loss is convex and lr is small enough for a step not to move two weights further apart, so
     the errors of the steps add up, independent of each other. A step's error is that of the logits
@@ -269,28 +325,56 @@ def _expect(run: Run) -> list[Expected]:
     return [Expected("weight", weight, bound), Expected("bias", bias, bound)]
 
 
-_FLOPS_PER_WEIGHT = 4  # forward and backward, a multiplication and an addition each
+ROWS, FEATURES, CLASSES = 60_000, 784, 10
+PROBE = (1024, 768, 1000)
+FLOPS_PER_WEIGHT = 4  # forward and backward, a multiplication and an addition each
+
+
+def _epoch_work(bytes_per_feature: int) -> Work:
+    """Every row and its class once; the weights stay in cache."""
+    read = ROWS * (bytes_per_feature * FEATURES + 8)
+    return Work(read, flops=FLOPS_PER_WEIGHT * ROWS * FEATURES * CLASSES)
+
+
+def _probe_work() -> Work:
+    rows, features, classes = PROBE
+    parameters = 4 * classes * (features + 1)
+    read = 4 * rows * features + 8 * rows + parameters
+    return Work(read, parameters, FLOPS_PER_WEIGHT * rows * features * classes)
+
 
 CASES: tuple[Case[Any], ...] = (
     Case(
         "train_step",
-        "mnist-epoch",
-        make_mnist,
+        "mnist-epoch" if has_mnist() else "mnist-epoch-synthetic",
+        f"{ROWS} x {FEATURES} x {CLASSES}, batch 256",
+        make_epoch,
         {
             "softstep": _softstep,
             "softstep uint8": _softstep_uint8,
             "numpy": _numpy,
             "torch gather": _torch_gather,
+            "torch slices": _torch_slices,
             "torch DataLoader": _torch_loader,
+            "jax step": _jax_step,
             "jax scan": _jax_scan,
             "sklearn MLPClassifier": _sklearn,
         },
         _expect,
-        flops=_FLOPS_PER_WEIGHT * 60_000 * 784 * 10,
+        _epoch_work(4),
+        (
+            Floor(4, "jax scan"),
+            Floor(10, "torch gather"),
+            Floor(40, "torch DataLoader"),
+            Floor(1.25, "softstep", ours="softstep uint8"),
+        ),
+        works={"softstep uint8": _epoch_work(1)},
+        quick=True,
     ),
     Case(
         "train_step",
         "probe-step",
+        " x ".join(map(str, PROBE)),
         make_probe,
         {
             "softstep": _softstep,
@@ -299,6 +383,8 @@ CASES: tuple[Case[Any], ...] = (
             "jax scan": _jax_scan,
         },
         _expect,
-        flops=_FLOPS_PER_WEIGHT * 1024 * 768 * 1000,
+        _probe_work(),
+        (Floor(1.1),),
+        quick=True,
     ),
 )

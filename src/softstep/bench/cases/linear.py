@@ -7,20 +7,10 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from benches.cases.case import (
-    EPS,
-    TINY,
-    Array,
-    Call,
-    Case,
-    Expected,
-    jax_call,
-    load,
-    product_bound,
-    summed,
-    tensors,
-)
 from softstep import kernels, reference
+from softstep.bench.bounds import EPS, TINY, product_bound, summed
+from softstep.bench.case import Array, Case, Expected, Floor, Work
+from softstep.bench.peers import Call, jax_call, load, tensors
 
 SHAPES = {  # rows, features, outputs
     "minibatch": (256, 784, 10),
@@ -41,6 +31,7 @@ class Layer(NamedTuple):
 
 
 def make_layer(shape: str) -> Layer:
+    """Draw everything from N(0, 1)."""
     rows, features, outputs = SHAPES[shape]
     rng = np.random.default_rng(2)
     sizes = ((rows, features), (outputs, features), (outputs,), (rows, outputs))
@@ -138,18 +129,49 @@ _BACKWARD = {
 }
 
 
-def _case(shape: str, backward: bool) -> Case[Any]:
-    inputs = partial(make_layer, shape)
+FLOORS = {
+    "minibatch": (Floor(2),),
+    "mnist-test": (Floor(1),),
+    "probe": (Floor(0.95, "torch"),),
+    "wide": (Floor(0.9, "torch"),),
+}
+
+
+def _work(shape: str) -> Work:
     rows, features, outputs = SHAPES[shape]
-    flops = 2 * rows * features * outputs
-    moved = 4 * (rows * features + outputs * features + rows * outputs + outputs)
-    if backward:
-        moved += 4 * (rows * features + outputs * features)
-        return Case("linear_backward", shape, inputs, _BACKWARD, _backward_expect, moved, 2 * flops)
-    return Case("linear", shape, inputs, _FORWARD, _expect, moved, flops)
+    read = 4 * (rows * features + outputs * features + outputs)
+    return Work(read, 4 * rows * outputs, 2 * rows * features * outputs)
+
+
+def _size(shape: str) -> str:
+    return " x ".join(map(str, SHAPES[shape]))
+
+
+def _forward_case(shape: str) -> Case[Any]:
+    inputs = partial(make_layer, shape)
+    return Case(
+        "linear",
+        shape,
+        _size(shape),
+        inputs,
+        _FORWARD,
+        _expect,
+        _work(shape),
+        FLOORS[shape],
+        quick=shape != "wide",
+    )
+
+
+def _backward_case(shape: str) -> Case[Any]:
+    rows, features, outputs = SHAPES[shape]
+    read = 4 * (rows * features + outputs * features + rows * outputs)
+    written = 4 * (rows * features + outputs * features + outputs)
+    work = Work(read, written, 4 * rows * features * outputs)
+    inputs = partial(make_layer, shape)
+    return Case("linear_backward", shape, _size(shape), inputs, _BACKWARD, _backward_expect, work)
 
 
 CASES: tuple[Case[Any], ...] = (
-    *(_case(shape, backward=False) for shape in ("minibatch", "mnist-test", "probe", "wide")),
-    *(_case(shape, backward=True) for shape in ("minibatch", "probe-step")),
+    *map(_forward_case, FLOORS),
+    *map(_backward_case, ("minibatch", "probe-step")),
 )

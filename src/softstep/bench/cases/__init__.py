@@ -1,0 +1,32 @@
+"""Every case, by family."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from softstep.bench.case import Case, Figure
+from softstep.bench.cases import (
+    cross_entropy,
+    figures,
+    linear,
+    linear_cross_entropy,
+    losses,
+    optimizers,
+    softmax,
+    train_step,
+)
+
+__all__ = ["CASES", "TIMED"]
+
+TIMED: tuple[Case[Any], ...] = (
+    *train_step.CASES,
+    *softmax.CASES,
+    *cross_entropy.CASES,
+    *linear.CASES,
+    *linear_cross_entropy.CASES,
+    *losses.CASES,
+    *optimizers.CASES,
+)
+"""Those that are timed in turns with peers."""
+
+CASES: tuple[Case[Any] | Figure, ...] = (*figures.CASES, *TIMED)

@@ -1,0 +1,115 @@
+"""The same threads for everybody, and timing that alternates between implementations."""
+
+from __future__ import annotations
+
+import os
+import statistics
+import time
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+
+import softstep
+from softstep.bench.peers import LIBRARIES, Call, is_installed, load
+
+__all__ = ["FULL", "QUICK", "Plan", "alternate", "same_threads", "thread_count"]
+
+
+@dataclass(frozen=True)
+class Plan:
+    """How much time is spent."""
+
+    samples: int = 15
+    long_samples: int = 5
+    long: float = 1.0
+    """Seconds beyond which a call gets `long_samples`."""
+    sample: float = 0.002
+    """Seconds that a sample takes at least: shorter calls are repeated within it."""
+    settle: float = 0.05
+    """Seconds after which the waiting threads of the library that ran before have gone to sleep.
+
+    OpenBLAS's spin for about 2**26 cycles, 27 ms at 2.5 GHz; whoever runs then takes twice as long.
+    """
+    budget: float = float("inf")
+    """Seconds after which a case with three samples of everybody takes no more."""
+
+    def repetitions(self, seconds: float) -> tuple[int, int]:
+        """How many samples of a call that takes so long, and how many calls in each."""
+        samples = self.long_samples if seconds > self.long else self.samples
+        return samples, max(1, min(10_000, round(self.sample / max(seconds, 1e-9))))
+
+
+FULL = Plan()
+QUICK = Plan(samples=5, long_samples=3, settle=0.03, sample=0.001, budget=1.5)
+
+
+def thread_count() -> int:
+    """``SOFTSTEP_BENCH_THREADS``, or 2, or 1 on a machine with a single processor."""
+    chosen = os.environ.get("SOFTSTEP_BENCH_THREADS")
+    if chosen is None:
+        return min(2, os.cpu_count() or 1)
+    if not chosen.isdecimal() or int(chosen) < 1:
+        raise ValueError(f"SOFTSTEP_BENCH_THREADS is {chosen!r}; accepted: a positive integer")
+    return int(chosen)
+
+
+@contextmanager
+def same_threads(count: int, libraries: Iterable[str] = tuple(LIBRARIES)) -> Iterator[None]:
+    """Let every library use `count` threads, and where the system can, as many processors.
+
+    XLA has no setting for it and counts the processors of the process when JAX starts, so JAX must
+    not be in use before. Thread pools are limited once the libraries that bring them are loaded.
+    """
+    with ExitStack() as stack:
+        if hasattr(os, "sched_setaffinity"):
+            before = os.sched_getaffinity(0)
+            os.sched_setaffinity(0, sorted(before)[:count])
+            stack.callback(os.sched_setaffinity, 0, before)
+        found = [name for name in libraries if name in LIBRARIES and is_installed(name)]
+        for name in found:
+            load(LIBRARIES[name][0])
+        if "torch" in found:
+            torch = load("torch")
+            stack.callback(torch.set_num_threads, torch.get_num_threads())
+            torch.set_num_threads(count)
+        try:
+            limits = load("threadpoolctl").threadpool_limits
+        except ModuleNotFoundError:
+            pass  # NumPy's BLAS then uses as many threads as it chose when it was loaded
+        else:
+            stack.enter_context(limits(count))
+        stack.enter_context(softstep.threads(count))
+        yield
+
+
+def timed(call: Call, number: int) -> float:
+    """Seconds per call."""
+    start = time.perf_counter()
+    for _ in range(number):
+        call()
+    return (time.perf_counter() - start) / number
+
+
+def warm(call: Call, plan: Plan = FULL) -> float:
+    """Run a call until it is warm and alone; return roughly how long it takes."""
+    time.sleep(plan.settle)
+    timed(call, 1)
+    return min(timed(call, 1) for _ in range(2))
+
+
+def alternate(calls: Mapping[str, Call], plan: Plan = FULL) -> dict[str, float]:
+    """Median seconds per call of each, taken in turns."""
+    start = time.perf_counter()
+    plans = {name: plan.repetitions(warm(call, plan)) for name, call in calls.items()}
+    samples: dict[str, list[float]] = {name: [] for name in calls}
+    while pending := [name for name in calls if len(samples[name]) < plans[name][0]]:
+        taken = min(map(len, samples.values()))
+        if taken >= 3 and time.perf_counter() - start > plan.budget:
+            break
+        for name in pending:
+            call, number = calls[name], plans[name][1]
+            time.sleep(plan.settle)
+            # Wakes processors and threads, brings the caches back to its arrays.
+            timed(call, number)
+            samples[name].append(timed(call, number))
+    return {name: statistics.median(times) for name, times in samples.items()}
