@@ -2,33 +2,133 @@
 
 #include <algorithm>
 
+#include "kernels/cross_entropy_blocks.hpp"
 #include "kernels/cross_entropy_lanes.hpp"
+#include "kernels/cross_entropy_rows.hpp"
 #include "kernels/row_tiles.hpp"
 
 namespace softstep {
 
 namespace {
 
+// Up to here rows are transposed into lanes.
+constexpr int64_t transposed_columns = 32;
+
+// What is compiled on its own: with a gradient or not, the target's mass in one column (Spread: in all), and whether
+// there is anything beyond that: weights or by-products.
+template <bool G, bool S, bool M>
+struct Kind {
+  static constexpr bool gradient = G, spread = S, more = M;
+};
+
+template <class T>
+struct Run {
+  const CrossEntropy<T>& p;
+  T keep, even;  // 1 - label smoothing, label smoothing / classes
+  T divisor;
+
+  explicit Run(const CrossEntropy<T>& problem)
+      : p(problem),
+        keep(static_cast<T>(1 - problem.label_smoothing)),
+        even(static_cast<T>(problem.label_smoothing / static_cast<double>(problem.classes))),
+        divisor(static_cast<T>(problem.divisor)) {}
+
+  T class_weight(int64_t c) const { return p.class_weight ? p.class_weight[c] : T(1); }
+  T sample_weight(int64_t row) const { return p.sample_weight ? p.sample_weight[row] : T(1); }
+  bool wants_prediction() const { return p.predicted || p.count_correct; }
+
+  template <class K>
+  double narrow_rows(int64_t row, int count, int64_t& correct) const;
+  template <class K>
+  double block_rows(int64_t row, int count, int64_t& correct) const;
+  template <class K>
+  T wide_row(const WideRow<T>& wide, int64_t row, int64_t& correct) const;
+  template <class K>
+  CrossEntropySum all_rows(int threads) const;
+
+ private:
+  // The classes, -1 for ignored rows and for lanes beyond the last row.
+  Vec<Int<T>> labels(int64_t row, int count) const {
+    Int<T> lane[lanes<T>];
+    const int64_t* const label = p.target + row;
+    if (count == lanes<T>) {
+      for (int r = 0; r < lanes<T>; ++r) lane[r] = label[r] == p.ignore_index ? -1 : static_cast<Int<T>>(label[r]);
+    } else {
+      for (int r = 0; r < lanes<T>; ++r)
+        lane[r] = r >= count || label[r] == p.ignore_index ? -1 : static_cast<Int<T>>(label[r]);
+    }
+    return load(lane);
+  }
+
+  // u of a block of rows; with a distribution, also the first maximum of each.
+  void fill_mass(Vec<T>* mass, int width, int64_t row, int count, Vec<Int<T>>& target) const {
+    if (p.distribution) {
+      load_columns<T>(mass, p.distribution + row * p.classes, p.classes, count, width);
+      if (p.count_correct) target = argmax_lanes<T>(mass, width);
+      for (int c = 0; c < width; ++c)
+        mass[c] = fma<T>(mass[c], broadcast<T>(keep), broadcast<T>(even)) * class_weight(c);
+    } else {
+      for (int c = 0; c < width; ++c) {
+        const T w = class_weight(c);
+        mass[c] = select<T>(target == c, broadcast<T>(w * keep + w * even), broadcast<T>(w * even));
+      }
+    }
+  }
+
+  // s w_t of the rows in the lanes.
+  Vec<T> index_weight(int64_t row, int count, Vec<Int<T>> target) const {
+    Vec<T> weight = broadcast<T>(1);
+    if (p.sample_weight) weight = load_partial(p.sample_weight + row, count);
+    if (p.class_weight)
+      for (int r = 0; r < count; ++r) weight[r] *= target[r] >= 0 ? p.class_weight[target[r]] : T(0);
+    return weight;
+  }
+
+  void keep_prediction(int64_t row, int count, Vec<Int<T>> predicted, Vec<Int<T>> right, int64_t& correct) const {
+    for (int r = 0; r < count; ++r) {
+      if (p.predicted) p.predicted[row + r] = predicted[r];
+      correct -= right[r];
+    }
+  }
+};
+
 // `count` narrow rows from `row` on; returns the sum of their losses.
-template <class T, bool Gradient>
-double narrow_rows(const CrossEntropy<T>& p, int64_t row, int count) {
+template <class T>
+template <class K>
+double Run<T>::narrow_rows(int64_t row, int count, int64_t& correct) const {
   const int width = static_cast<int>(p.classes);
   Vec<T> columns[narrow_columns];
   load_columns<T>(columns, p.logits + row * p.classes, p.classes, count, width);
-  Int<T> lane[lanes<T>];  // the classes, -1 for ignored rows and for lanes beyond the last row
-  const int64_t* labels = p.target + row;
-  if (count == lanes<T>) {
-    for (int r = 0; r < lanes<T>; ++r) lane[r] = labels[r] == p.ignore_index ? -1 : static_cast<Int<T>>(labels[r]);
-  } else {
-    for (int r = 0; r < lanes<T>; ++r)
-      lane[r] = r >= count || labels[r] == p.ignore_index ? -1 : static_cast<Int<T>>(labels[r]);
+  Vec<Int<T>> target{};
+  Vec<Int<T>> counted = lane_numbers<T>() < static_cast<Int<T>>(count);
+  if (p.target) {
+    target = labels(row, count);
+    counted = target >= 0;
   }
-  const Vec<Int<T>> target = load(lane);
-  const auto counted = target >= 0;
-  const Vec<T> loss =
-      select<T>(counted, cross_entropy_lanes<T, Gradient>(columns, width, target, broadcast<T>(p.weight)), Vec<T>{});
+  Vec<T> loss;
+  if constexpr (!K::spread && !K::more) {
+    loss = cross_entropy_lanes<T, K::gradient>(columns, width, target, broadcast<T>(T(1) / divisor));
+  } else {
+    Vec<T> mass[K::spread ? narrow_columns : 1], weight = broadcast<T>(1);
+    LaneSums<T> sums;
+    if constexpr (K::spread) {
+      if (p.sample_weight) weight = load_partial(p.sample_weight + row, count);
+      fill_mass(mass, width, row, count, target);
+    } else {
+      weight = index_weight(row, count, target);
+    }
+    if (wants_prediction()) {
+      const Vec<Int<T>> predicted = argmax_lanes<T>(columns, width);
+      keep_prediction(row, count, predicted, (predicted == target) & counted, correct);
+    }
+    if constexpr (K::spread) loss = cross_entropy_lanes<T, K::gradient>(columns, mass, width, weight / divisor, sums);
+    else loss = cross_entropy_lanes<T, K::gradient>(columns, width, target, weight / divisor, &sums);
+    loss = weighted_loss<T>(weight, loss);
+    if (p.logsumexp) store_partial(p.logsumexp + row, sums.max + log1p<T>(sums.others), count);
+  }
+  loss = select<T>(counted, loss, Vec<T>{});
   if (p.row_loss) store_partial(p.row_loss + row, loss, count);
-  if constexpr (Gradient) {
+  if constexpr (K::gradient) {
     if (any(~counted))
       for (int c = 0; c < width; ++c) columns[c] = select<T>(counted, columns[c], Vec<T>{});
     store_columns<T>(p.dlogits + row * p.classes, p.classes, columns, count, width);
@@ -36,58 +136,140 @@ double narrow_rows(const CrossEntropy<T>& p, int64_t row, int count) {
   return sum_in_double(loss);
 }
 
-template <class T, bool Gradient>
-T wide_row(const CrossEntropy<T>& p, int64_t row) {
-  const T* x = p.logits + row * p.classes;
-  T* g = Gradient ? p.dlogits + row * p.classes : nullptr;
-  const int64_t target = p.target[row];
-  if (target == p.ignore_index) {
-    if constexpr (Gradient) std::fill(g, g + p.classes, T(0));
-    return 0;
+// The same for rows of middling width and class indices without smoothing.
+template <class T>
+template <class K>
+double Run<T>::block_rows(int64_t row, int count, int64_t& correct) const {
+  const int width = static_cast<int>(p.classes);
+  const T* const x = p.logits + row * p.classes;
+  T* const g = K::gradient ? p.dlogits + row * p.classes : nullptr;
+  const Vec<Int<T>> target = labels(row, count);
+  const auto counted = target >= 0;
+  Int<T> label[lanes<T>], predicted[lanes<T>] = {};
+  std::memcpy(label, &target, sizeof label);
+  Vec<T> weight = broadcast<T>(1);
+  if constexpr (K::more) {
+    weight = index_weight(row, count, target);
+    if (wants_prediction())
+      for (int r = 0; r < count; ++r) {
+        const T* const here = x + r * width;
+        predicted[r] = static_cast<Int<T>>(std::find(here, here + width, row_max(here, width)) - here);
+      }
   }
-  const T chosen = x[target];
-  const RowSums<T> sums = exp_row<T, Gradient>(g, x, p.classes);
-  if constexpr (Gradient) {
-    const T scale = T(1) / sums.total();
-    const T factor = scale * p.weight;
-    const T own = chosen == sums.max ? -sums.others * scale : g[target] * scale - T(1);
-    for (int64_t c = 0; c < p.classes; ++c) g[c] *= factor;
-    g[target] = own * p.weight;
+  LaneSums<T> sums;
+  Vec<T> loss = cross_entropy_block<T, K::gradient>(g, x, width, count, label, weight / divisor, sums);
+  if constexpr (K::more) {
+    loss = weighted_loss<T>(weight, loss);
+    if (p.logsumexp) store_partial(p.logsumexp + row, sums.max + log1p<T>(sums.others), count);
+    if (wants_prediction()) {
+      const Vec<Int<T>> found = load(predicted) | (sums.others != sums.others);
+      keep_prediction(row, count, found, (found == target) & counted, correct);
+    }
   }
-  return sums.log_total() + (sums.max - chosen);
+  loss = select<T>(counted, loss, Vec<T>{});
+  if (p.row_loss) store_partial(p.row_loss + row, loss, count);
+  return sum_in_double(loss);
 }
 
-template <class T, bool Gradient>
-double all_rows(const CrossEntropy<T>& p, int threads) {
+template <class T>
+template <class K>
+T Run<T>::wide_row(const WideRow<T>& wide, int64_t row, int64_t& correct) const {
+  const int64_t target = p.target ? p.target[row] : -1;
+  const bool counted = !p.target || target != p.ignore_index;
+  WideSums<T> sums{};
+  T loss = 0;
+  int64_t predicted = -1;
+  if constexpr (K::more)
+    if (wants_prediction()) predicted = wide.find(wide.max());
+  if (!counted) {
+    if (K::more && (p.logsumexp || p.predicted)) sums = wide_sums<T, false, false>(wide, wide.max(), {});
+    if constexpr (K::gradient)
+      wide.in_pieces([&](int64_t begin, int64_t end) { std::fill(wide.dlogits + begin, wide.dlogits + end, T(0)); });
+  } else if constexpr (K::spread) {
+    const RowMass<T> mass{p.distribution ? p.distribution + row * p.classes : nullptr, p.class_weight, keep, even};
+    const T own = p.target ? keep * class_weight(target) : T(0), weight = sample_weight(row);
+    loss = wide_spread_row<T, K::gradient>(wide, mass, target, own, weight / divisor, sums);
+    loss = weighted_loss<T>(broadcast<T>(weight), broadcast<T>(loss))[0];
+  } else if constexpr (K::more) {
+    const T weight = class_weight(target) * sample_weight(row);
+    loss = wide_index_row<T, K::gradient>(wide, target, weight / divisor, sums);
+    loss = weighted_loss<T>(broadcast<T>(weight), broadcast<T>(loss))[0];
+  } else {
+    loss = wide_index_row<T, K::gradient>(wide, target, T(1) / divisor, sums);
+  }
+  if constexpr (K::more) {
+    if (!(sums.others == sums.others)) predicted = -1;
+    if (p.predicted) p.predicted[row] = predicted;
+    if (p.logsumexp) p.logsumexp[row] = sums.max + sums.log_others();
+    if (p.count_correct && counted) {
+      const T* const d = p.distribution ? p.distribution + row * p.classes : nullptr;
+      correct += predicted >= 0 && predicted == (d ? std::max_element(d, d + p.classes) - d : target);
+    }
+  }
+  if (p.row_loss) p.row_loss[row] = loss;
+  return loss;
+}
+
+template <class T>
+template <class K>
+CrossEntropySum Run<T>::all_rows(int threads) const {
   const RowTiles tiles(p.rows, p.classes);
   const Team team(threads, tiles.exp_nanoseconds(sizeof(T)));
   std::vector<double> sums(static_cast<std::size_t>(tiles.count));
-  for_tiles(tiles.count, team, [&](int64_t tile, int) {
+  std::vector<int64_t> correct(static_cast<std::size_t>(K::more ? tiles.count : 0));
+
+  // Past the caches: gradients that are larger than they are, rows that fit the second level but not the first.
+  const auto row_bytes = p.classes * static_cast<int64_t>(sizeof(T));
+  const bool stream = K::gradient && p.dlogits != p.logits && row_bytes * p.rows > (int64_t{8} << 20) &&
+                      row_bytes > (int64_t{16} << 10) && row_bytes <= (int64_t{512} << 10);
+  const int64_t stride = (p.classes + lanes<T> - 1) / lanes<T> * lanes<T>;
+  const Scratch<T> scratch(stream ? static_cast<std::size_t>(stride * team.threads()) : 0);
+
+  for_tiles(tiles.count, team, [&](int64_t tile, int thread, Interrupt& interrupt) {
     const int64_t begin = tiles.begin(tile), end = tiles.end(tile);
     double sum = 0;
-    if (p.classes <= narrow_columns) {
+    int64_t right = 0;
+    if (!K::spread && p.classes > transposed_columns && p.classes <= narrow_columns) {
       for (int64_t row = begin; row < end; row += lanes<T>)
-        sum += narrow_rows<T, Gradient>(p, row, static_cast<int>(std::min<int64_t>(end - row, lanes<T>)));
+        sum += block_rows<K>(row, static_cast<int>(std::min<int64_t>(end - row, lanes<T>)), right);
+    } else if (p.classes <= narrow_columns) {
+      for (int64_t row = begin; row < end; row += lanes<T>)
+        sum += narrow_rows<K>(row, static_cast<int>(std::min<int64_t>(end - row, lanes<T>)), right);
     } else {
       for (int64_t row = begin; row < end; ++row) {
-        const T loss = wide_row<T, Gradient>(p, row);
-        if (p.row_loss) p.row_loss[row] = loss;
-        sum += loss;
+        const T* const x = p.logits + row * p.classes;
+        T* const g = K::gradient ? p.dlogits + row * p.classes : nullptr;
+        const T* const next = row + 1 < p.rows && row_bytes <= (int64_t{512} << 10) ? x + p.classes : nullptr;
+        const WideRow<T> wide{x, next, p.classes, stream ? &scratch[stride * thread] : g, g, stream, interrupt, thread};
+        sum += wide_row<K>(wide, row, right);
       }
+      if (stream) stream_fence();
     }
     sums[static_cast<std::size_t>(tile)] = sum;
+    if constexpr (K::more) correct[static_cast<std::size_t>(tile)] = right;
   });
-  return tree_sum(sums);
+  CrossEntropySum result{tree_sum(sums), 0};
+  for (int64_t right : correct) result.correct += right;
+  return result;
 }
 
 }  // namespace
 
 template <class T>
-double cross_entropy(const CrossEntropy<T>& problem, int threads) {
-  return problem.dlogits ? all_rows<T, true>(problem, threads) : all_rows<T, false>(problem, threads);
+CrossEntropySum cross_entropy(const CrossEntropy<T>& p, int threads) {
+  const Run<T> run(p);
+  const bool more = p.class_weight || p.sample_weight || p.logsumexp || p.predicted || p.count_correct;
+  if (p.distribution || p.label_smoothing != 0)
+    return p.dlogits ? run.template all_rows<Kind<true, true, true>>(threads)
+                     : run.template all_rows<Kind<false, true, true>>(threads);
+  if (more)
+    return p.dlogits ? run.template all_rows<Kind<true, false, true>>(threads)
+                     : run.template all_rows<Kind<false, false, true>>(threads);
+  return p.dlogits ? run.template all_rows<Kind<true, false, false>>(threads)
+                   : run.template all_rows<Kind<false, false, false>>(threads);
 }
 
-template double cross_entropy(const CrossEntropy<float>&, int);
-template double cross_entropy(const CrossEntropy<double>&, int);
+template CrossEntropySum cross_entropy(const CrossEntropy<float>&, int);
+template CrossEntropySum cross_entropy(const CrossEntropy<double>&, int);
 
 }  // namespace softstep

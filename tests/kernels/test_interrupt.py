@@ -74,6 +74,15 @@ def long_kernel(threads: int, what: str) -> str:
             call = lambda: kernels.evaluate_softmax_regression(
                 x, target, weight, None, order=order, threads=THREADS)
         """,
+        # One row of 2^32 columns that take no memory.
+        "cross_entropy": """
+            import mmap
+            size = 4 * 2**32
+            memory = mmap.mmap(-1, size, flags=mmap.MAP_PRIVATE, prot=mmap.PROT_READ)
+            x = np.frombuffer(memory, np.float32).reshape(1, -1)
+            call = lambda: kernels.cross_entropy(
+                x, [5], label_smoothing=0.5, class_weight=x[0], threads=THREADS)
+        """,
     }[what].replace("THREADS", str(threads))
     tail = """
         print("ready", flush=True)
@@ -110,7 +119,7 @@ def interrupted(script: str, level: str, after: float) -> tuple[dict[str, Any], 
 
 
 @pytest.mark.thread_counts(1, 2)
-@pytest.mark.parametrize("what", ["linear", "linear_backward", "evaluate"])
+@pytest.mark.parametrize("what", ["linear", "linear_backward", "evaluate", "cross_entropy"])
 def test_kernel(what: str, threads: int, level: str) -> None:
     _, delay = interrupted(long_kernel(threads, what), level, 0.3)
     assert delay < 0.5

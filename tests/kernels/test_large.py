@@ -42,6 +42,16 @@ def test_long_row() -> None:
     assert resident() - before < 200 * 2**20
 
 
+def test_loss_of_a_long_row() -> None:
+    x, label = zeros(COUNT, np.float32).reshape(1, COUNT), np.array([COUNT - 1])
+    before = resident()
+    got, found = kernels.cross_entropy(x, label, byproducts=("logsumexp", "predicted"))
+    assert abs(got / np.log(COUNT) - 1) <= 8 * eps(np.float32)
+    assert abs(found.logsumexp[0] / np.log(COUNT) - 1) <= 8 * eps(np.float32)
+    assert found.predicted[0] == 0
+    assert resident() - before < 200 * 2**20
+
+
 def test_many_rows() -> None:
     rows = COUNT // 64
     x, target = zeros(COUNT, np.float32).reshape(rows, 64), zeros(rows, np.int64)

@@ -92,7 +92,14 @@ def cases(rng: np.random.Generator, length: int, dtype: Any) -> dict[str, Case]:
             rows, target, order, weight, bias, batch_size=5, lr=1e-7
         )
 
+    def cross_entropy(out: Array, x: Array, t: Array, w: Array, s: Array) -> Any:
+        return kernels.cross_entropy_with_grad(
+            x, t, class_weight=w, sample_weight=s, label_smoothing=0.125, out=out,
+            byproducts=("row_loss", "logsumexp", "predicted", "correct"),
+        )  # fmt: skip
+
     zeros = [np.zeros_like(weight), np.zeros_like(bias)]
+    options = [np.ones(length, dtype), np.ones(rows, dtype)]
     nowhere = np.zeros((rows, length), dtype)
     return {
         "softmax": (lambda out, x: kernels.softmax(x, out=out), [nowhere, x], 1),
@@ -112,6 +119,16 @@ def cases(rng: np.random.Generator, length: int, dtype: Any) -> dict[str, Case]:
         "cross_entropy_with_grad": (
             lambda out, x, t: kernels.cross_entropy_with_grad(x, t, out=out),
             [nowhere, x, labels],
+            1,
+        ),
+        "cross_entropy_with_grad, all options": (
+            cross_entropy,
+            [nowhere, x, labels, *options],
+            1,
+        ),
+        "cross_entropy_with_grad of distributions": (
+            cross_entropy,
+            [nowhere, x, np.full_like(x, 1 / length), *options],
             1,
         ),
         "linear": (

@@ -57,6 +57,9 @@ def check_cross_entropy(rng: np.random.Generator, dtype: Any) -> None:
     ignored = int(some(rng, -100, -1, 0, classes - 1, classes + 3))
     labels[rng.random(n) < some(rng, 0, 0.2, 1)] = ignored
     reduction = some(rng, *REDUCTIONS)
+    if some(rng, True, False):
+        check_cross_entropy_options(rng, x, labels, ignored, reduction)
+        return
     wide = tensor(x, grad=True)
     loss = torch.nn.functional.cross_entropy(
         wide, torch.tensor(labels), ignore_index=ignored, reduction=reduction
@@ -79,6 +82,56 @@ def check_cross_entropy(rng: np.random.Generator, dtype: Any) -> None:
     bound = exact.gradient_bound(safe, dtype) + eps(dtype) * np.abs(exact.gradients(safe)) + own
     wanted = np.nan_to_num(wide.grad.numpy())  # the gradient of a mean of nothing is 0 here
     assert_close(gradient, wanted, bound / divisor + tiny(dtype), f"gradient, {what}")
+
+
+def check_cross_entropy_options(
+    rng: np.random.Generator, x: Any, labels: Any, ignored: int, reduction: str
+) -> None:
+    """Class weights, label smoothing and distributions, together and alone."""
+    (n, classes), dtype, unit = x.shape, x.dtype, eps(x.dtype)
+    target, options = labels, {"ignore_index": ignored}
+    if some(rng, True, False):
+        p = (
+            rng.random((n, classes)) * (rng.random((n, classes)) < 0.5)
+            + np.eye(classes)[labels % classes]
+        )
+        target, options = (p / p.sum(1, keepdims=True)).astype(dtype), {}
+    smoothing = float(some(rng, 0, 0.1, 0.7, 1))
+    weight = some(rng, None, rng.uniform(0.1, 3, classes).astype(dtype))
+    wide = tensor(x, grad=True)
+    loss = torch.nn.functional.cross_entropy(
+        wide,
+        torch.tensor(labels) if target is labels else tensor(target),
+        weight=None if weight is None else tensor(weight),
+        label_smoothing=smoothing,
+        reduction=reduction,
+        **options,
+    )
+    loss.sum().backward()
+    got, gradient = kernels.cross_entropy_with_grad(
+        x, target, class_weight=weight, label_smoothing=smoothing, reduction=reduction, **options
+    )
+    what = f"{reduction}, {(n, classes)}, {target.ndim}-D target, {smoothing}, {weight is None}"
+    # PyTorch's terms are off by eps of the largest logit, ours by their own bounds: the loss by
+    # (8 + D / 2 + 24) eps (test_cross_entropy_options.py), D being at most twice that logit.
+    largest = float(np.abs(x).max())
+    relative, own = (32 + largest) * unit, 40 * eps(float) * (1 + largest)
+    wanted = loss.detach().numpy()
+    relative_sum = relative + (sum_bound(n, dtype) if reduction != "none" else 0)
+    assert_close(
+        got, wanted, relative_sum * np.abs(wanted) + 3 * own + tiny(dtype), f"loss, {what}"
+    )
+    # The gradient is the difference of two terms, neither above the largest mass of a row, 3,
+    # and a mean divides by the smallest weight, 0.1, at the least.
+    divisor = 1.0
+    if reduction == "mean":
+        counted = labels[labels != ignored]
+        divisor = float(n)
+        if target is labels:
+            divisor = float(len(counted) if weight is None else weight[counted].sum()) or np.inf
+    wanted = np.nan_to_num(wide.grad.numpy())
+    bound = (4 * relative + own) * (3 / divisor) + 4 * unit * np.abs(wanted) + tiny(dtype)
+    assert_close(gradient, wanted, bound, f"gradient, {what}")
 
 
 def check_linear(rng: np.random.Generator, dtype: Any) -> None:

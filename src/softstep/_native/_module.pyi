@@ -21,12 +21,18 @@ def logsumexp(out: _Array, logits: _Array, threads: int) -> None: ...
 def cross_entropy(
     row_loss: _Array | None,
     dlogits: _Array | None,
+    logsumexp: _Array | None,
+    predicted: _Array | None,
     logits: _Array,
     target: _Array,
+    class_weight: _Array | None,
+    sample_weight: _Array | None,
     ignore_index: int,
+    label_smoothing: float,
     mean: bool,
+    count_correct: bool,
     threads: int,
-) -> tuple[float, int]: ...
+) -> tuple[float, float, int]: ...
 def linear(out: _Array, x: _Array, weight: _Array, bias: _Array | None, threads: int) -> None: ...
 def linear_backward(
     dx: _Array,

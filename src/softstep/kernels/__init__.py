@@ -5,7 +5,7 @@ Every function has a plain NumPy counterpart of the same name and signature in `
 
 from __future__ import annotations
 
-from softstep.kernels.cross_entropy import cross_entropy, cross_entropy_with_grad
+from softstep.kernels.cross_entropy import ByProducts, cross_entropy, cross_entropy_with_grad
 from softstep.kernels.linear import linear, linear_backward
 from softstep.kernels.losses import mse_loss, mse_loss_with_grad
 from softstep.kernels.optimizers import (
@@ -25,6 +25,7 @@ from softstep.kernels.train_step import (
 )
 
 __all__ = [
+    "ByProducts",
     "TrainRun",
     "adam_step",
     "adamw_step",

@@ -67,6 +67,26 @@ def as_targets(name: str, value: ArrayLike) -> NDArray[np.int64]:
     return np.require(array, np.int64, ["C", "A"])
 
 
+def as_numbers(name: str, value: ArrayLike, dtype: np.dtype[Any]) -> Array:
+    """Floats of any kind or integers as a C-contiguous, aligned array of `dtype`.
+
+    Copied if it is none; what is too large for `dtype` becomes infinite.
+    """
+    array = value if type(value) is np.ndarray else as_array(name, value)
+    if array.dtype != dtype:
+        if array.dtype.kind not in "fiu" and array.dtype.name != "bfloat16":
+            raise TypeError(
+                f"{name} has dtype {array.dtype}; accepted: float16, bfloat16, float32, float64, "
+                "integers"
+            )
+        with np.errstate(over="ignore"):
+            array = array.astype(dtype)
+    flags = array.flags
+    if not (flags.c_contiguous and flags.aligned):
+        array = np.array(array, order="C")
+    return array
+
+
 def check_in_place(name: str, value: object) -> None:
     """Raise TypeError unless `value` is an ndarray: what is changed in place is never converted."""
     if not isinstance(value, np.ndarray):

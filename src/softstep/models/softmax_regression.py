@@ -62,7 +62,8 @@ class SoftmaxRegression(AffineModel, Classifier):
 
     def loss_with_grad(self, y_hat: ArrayLike, y: ArrayLike) -> tuple[Any, NDArray[Any]]:
         """Compute the mean cross-entropy of logits and its gradient with respect to them."""
-        return kernels.cross_entropy_with_grad(y_hat, y, threads=self.threads)
+        loss, gradient = kernels.cross_entropy_with_grad(y_hat, y, threads=self.threads)
+        return loss, gradient
 
     def targets(self, y: ArrayLike) -> NDArray[Any]:
         """Return class indices as int64."""

@@ -6,7 +6,7 @@ is accepted and ignored. Slow on purpose: the text is the formula.
 
 from __future__ import annotations
 
-from .cross_entropy import cross_entropy, cross_entropy_with_grad
+from .cross_entropy import ByProducts, cross_entropy, cross_entropy_with_grad
 from .linear import linear, linear_backward
 from .losses import mse_loss, mse_loss_with_grad
 from .optimizers import adam_step, adamw_step, clip_grad_norm, rmsprop_step, sgd_step
@@ -20,6 +20,7 @@ from .train_step import (
 )
 
 __all__ = [
+    "ByProducts",
     "TrainRun",
     "adam_step",
     "adamw_step",

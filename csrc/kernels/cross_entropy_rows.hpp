@@ -1,0 +1,213 @@
+// Cross-entropy of one wide row, along the row. The mathematics is in cross_entropy.hpp.
+//
+// Two passes over the logits, the maximum and the exponentials, and one over the gradient. They leave a row in the
+// second-level cache for each other if it fits there; the second pass, which computes, fetches the row after it. The
+// exponentials go where the gradient will stand, or, when all the gradients are larger than the caches, into a row of
+// scratch, from which the last pass writes the gradient past the caches: a plain store would first read what it
+// overwrites.
+//
+// A row may be billions of elements long, so the passes go in pieces and look at the interrupt between them.
+#pragma once
+
+#include <algorithm>
+#include <cstdint>
+#include <limits>
+
+#include "kernels/exp_sums.hpp"
+#include "parallel.hpp"
+
+namespace softstep {
+
+// Where one row is, and where its results go.
+template <class T>
+struct WideRow {
+  const T* x;     // the logits
+  const T* next;  // the row that comes after, or null
+  int64_t size;
+  T* terms;     // what becomes of exp(x - max): dlogits itself, or scratch; may be x
+  T* dlogits;   // null without a gradient
+  bool stream;  // `terms` is scratch: write the gradient past the caches
+  Interrupt& interrupt;
+  int thread;
+
+  // body(begin, end) for pieces of the row, as far as it is not interrupted.
+  template <class Body>
+  void in_pieces(Body body) const {
+    constexpr int64_t piece = int64_t{1} << 20;
+    for (int64_t begin = 0; begin < size; begin += piece) {
+      if (begin && interrupt.check(thread)) return;
+      body(begin, std::min(begin + piece, size));
+    }
+  }
+
+  T max() const {
+    T max = -std::numeric_limits<T>::infinity();
+    in_pieces([&](int64_t begin, int64_t end) { max = std::max(max, row_max(x + begin, end - begin)); });
+    return max;
+  }
+
+  // The first column that holds `value`, or -1.
+  int64_t find(T value) const {
+    int64_t found = -1;
+    in_pieces([&](int64_t begin, int64_t end) {
+      if (found >= 0) return;
+      const T* const at = std::find(x + begin, x + end, value);
+      if (at != x + end) found = at - x;
+    });
+    return found;
+  }
+};
+
+// u of cross_entropy.hpp along a row, but for the label's own (1 - e) w_t.
+template <class T>
+struct RowMass {
+  const T* distribution;  // of this row, or null
+  const T* class_weight;  // or null
+  T keep, even;           // 1 - e, e / C
+
+  SOFTSTEP_INLINE Vec<T> at(int64_t i) const {
+    const Vec<T> q =
+        distribution ? fma<T>(load(distribution + i), broadcast<T>(keep), broadcast<T>(even)) : broadcast<T>(even);
+    return class_weight ? q * load(class_weight + i) : q;
+  }
+  SOFTSTEP_INLINE Vec<T> at(int64_t i, int count) const {
+    const Vec<T> q = distribution
+                         ? fma<T>(load_partial(distribution + i, count), broadcast<T>(keep), broadcast<T>(even))
+                         : broadcast<T>(even);
+    const Vec<T> u = class_weight ? q * load_partial(class_weight + i, count) : q;
+    return select<T>(lane_numbers<T>() < static_cast<Int<T>>(count), u, Vec<T>{});
+  }
+};
+
+// What one pass over a row finds: others, and with Spread the sums of u and of u (max - x).
+template <class T>
+struct WideSums {
+  T max, others;
+  double mass = 0, distance = 0;
+
+  T total() const { return (max - max) + T(1) + others; }
+  T log_others() const { return log1p<T>(broadcast<T>(others))[0]; }
+  T log_total() const { return (max - max) + log_others(); }
+};
+
+template <class T, bool Keep, bool Spread>
+SOFTSTEP_INLINE WideSums<T> wide_sums(const WideRow<T>& row, T max, const RowMass<T>& mass) {
+  constexpr int L = lanes<T>;
+  constexpr int64_t block_size = 32 * L;
+  const Vec<T> m = broadcast<T>(max);
+  CompensatedSum below, all, distance;
+  int64_t equal = 0;
+  row.in_pieces([&](int64_t from, int64_t to) {
+    for (int64_t first = from; first < to; first += block_size) {
+      const int64_t end = first + block_size < to ? first + block_size : to;
+      Vec<T> sum[4] = {}, u_sum{}, u_distance{};
+      Vec<Int<T>> count{};
+      const auto spread = [&](Vec<T> u, Vec<T> v) {
+        u_sum += u;
+        u_distance += select<T>(u == T(0), Vec<T>{}, u * (m - v));
+      };
+      int64_t i = first;
+      for (; i + 4 * L <= end; i += 4 * L) {
+        if (row.next)
+#pragma GCC unroll 4
+          for (int line = 0; line < 4 * vector_bytes; line += 64)
+            prefetch(reinterpret_cast<const char*>(row.next + i) + line);
+#pragma GCC unroll 4
+        for (int k = 0; k < 4; ++k) {
+          const Vec<T> v = load(row.x + i + k * L);
+          const auto is_max = v == m;
+          const Vec<T> y = exp<T>(v - m);
+          sum[k] += select<T>(is_max, Vec<T>{}, y);
+          count -= is_max;
+          if constexpr (Spread) spread(mass.at(i + k * L), v);
+          if constexpr (Keep) store(row.terms + i + k * L, y);
+        }
+      }
+      for (; i < end; i += L) {
+        const int some = end - i < L ? static_cast<int>(end - i) : L;
+        const auto inside = lane_numbers<T>() < static_cast<Int<T>>(some);
+        const Vec<T> v = load_partial(row.x + i, some);
+        const auto is_max = (v == m) & inside;
+        const Vec<T> y = exp<T>(v - m);
+        sum[0] += select<T>(is_max | ~inside, Vec<T>{}, y);
+        count -= is_max;
+        if constexpr (Spread) spread(mass.at(i, some), v);
+        if constexpr (Keep) store_partial(row.terms + i, y, some);
+      }
+      below.add(sum_in_double((sum[0] + sum[1]) + (sum[2] + sum[3])));
+      if constexpr (Spread) {
+        all.add(sum_in_double(u_sum));
+        distance.add(sum_in_double(u_distance));
+      }
+      Int<T> counts[L];
+      std::memcpy(counts, &count, sizeof counts);
+      for (Int<T> c : counts) equal += c;
+    }
+  });
+  return {max, static_cast<T>(below.total() + static_cast<double>(equal - 1)), all.total(), distance.total()};
+}
+
+// dlogits = value(i, count) of whole vectors and of the last, partial one.
+template <class T, class Value>
+SOFTSTEP_INLINE void write_row(const WideRow<T>& row, Value value) {
+  constexpr int L = lanes<T>;
+  T* const g = row.dlogits;
+  // Up to the first whole vector of memory, then whole vectors.
+  const auto misplaced = static_cast<int64_t>(reinterpret_cast<std::uintptr_t>(g) % vector_bytes / sizeof(T));
+  const int64_t head = row.stream && misplaced ? std::min<int64_t>(L - misplaced, row.size) : 0;
+  if (head) store_partial(g, value(0, static_cast<int>(head)), static_cast<int>(head));
+  row.in_pieces([&](int64_t begin, int64_t end) {
+    int64_t i = begin + head;
+    end = std::min(end + head, row.size);
+    if (row.stream)
+      for (; i + L <= end; i += L) store_streaming(g + i, value(i, L));
+    else
+      for (; i + L <= end; i += L) store(g + i, value(i, L));
+    if (i < end) store_partial(g + i, value(i, static_cast<int>(end - i)), static_cast<int>(end - i));
+  });
+}
+
+// A class index without smoothing. Returns the loss, not weighted; the gradient is weighted.
+template <class T, bool Gradient>
+SOFTSTEP_INLINE T wide_index_row(const WideRow<T>& row, int64_t target, T weight, WideSums<T>& sums) {
+  const T chosen = row.x[target];
+  sums = wide_sums<T, Gradient, false>(row, row.max(), {});
+  if constexpr (Gradient) {
+    row.terms[target] = (row.terms[target] - T(1)) - sums.others;
+    const Vec<T> factor = broadcast<T>(weight / sums.total());
+    const T* const terms = row.terms;
+    write_row(row, [=](int64_t i, int count) {
+      return (count == lanes<T> ? load(terms + i) : load_partial(terms + i, count)) * factor;
+    });
+  }
+  return sums.log_total() + (sums.max - chosen);
+}
+
+// Mass in every column, and `own` more in column `target` (if that is not negative).
+template <class T, bool Gradient>
+SOFTSTEP_INLINE T wide_spread_row(const WideRow<T>& row, const RowMass<T>& mass, int64_t target, T own, T weight,
+                                  WideSums<T>& sums) {
+  const T chosen = target >= 0 && own != 0 ? row.x[target] : T(0);
+  sums = wide_sums<T, Gradient, true>(row, row.max(), mass);
+  if (target >= 0 && own != 0) {
+    sums.mass += static_cast<double>(own);
+    sums.distance += static_cast<double>(own) * static_cast<double>(sums.max - chosen);
+  }
+  const T all = static_cast<T>(sums.mass);
+  if constexpr (Gradient) {
+    const Vec<T> factor = broadcast<T>(all / sums.total());
+    const T* const terms = row.terms;
+    const T at_target = target >= 0 ? terms[target] * factor[0] : T(0);
+    write_row(row, [=, &mass](int64_t i, int count) {
+      const Vec<T> e = count == lanes<T> ? load(terms + i) : load_partial(terms + i, count);
+      return fma<T>(e, factor, -(count == lanes<T> ? mass.at(i) : mass.at(i, count))) * weight;
+    });
+    if (target >= 0) {
+      const T even = mass.class_weight ? mass.even * mass.class_weight[target] : mass.even;
+      row.dlogits[target] = (at_target - (even + own)) * weight;
+    }
+  }
+  return all * sums.log_total() + static_cast<T>(sums.distance);
+}
+
+}  // namespace softstep
