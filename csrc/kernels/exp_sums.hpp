@@ -10,10 +10,10 @@
 // max - max NaN, which `total` and `log_total` take in: such a row is NaN in softmax, while m + log1p(others) is +-inf.
 //
 // Narrow rows (up to narrow_columns) are worked on a block of `lanes` at a time with the rows in the lanes: loaded,
-// transposed in registers, transposed back. Wide rows run along the row. Sums are taken in blocks (8 columns or 32
-// vectors) and the blocks added up, for wide rows in compensated double, so the error does not grow with the length.
-// The path depends on the number of columns alone, and each lane on its own row alone: a row gives the same bits in any
-// batch.
+// transposed in registers, transposed back. Wide rows run along the row. Sums are taken in blocks (32 columns or 32
+// vectors, four sums in each) and the blocks added up, for wide rows in compensated double, so the error does not grow
+// with the length. The path depends on the number of columns alone, and each lane on its own row alone: a row gives the
+// same bits in any batch.
 #pragma once
 
 #include <limits>
@@ -34,27 +34,79 @@ struct LaneSums {
   SOFTSTEP_INLINE Vec<T> log_total() const { return (max - max) + log1p<T>(others); }
 };
 
+// The largest of the columns in each lane. Width, here and below, is the width where it is known at compile time, so
+// that the columns stay in registers; the bits do not depend on it.
+template <class T, int Width = 0>
+SOFTSTEP_INLINE Vec<T> max_of_columns(const Vec<T>* columns, int width) {
+  Vec<T> even = columns[0], odd = columns[width - 1];
+  repeat<Width / 2>(width / 2, [&](int c) SOFTSTEP_INLINE_LAMBDA {
+    even = larger<T>(even, columns[2 * c]);
+    odd = larger<T>(odd, columns[2 * c + 1]);
+  });
+  return larger<T>(even, odd);
+}
+
+// term(c, e) for every column, e = exp(x - max), four columns at a time (math.hpp tells why), and after every 32
+// columns next_block().
+template <class T, int Width, class Term, class NextBlock>
+SOFTSTEP_INLINE void for_exp_of_columns(const Vec<T>* columns, int width, Vec<T> max, Term term, NextBlock next_block) {
+  const auto some = [&]<int N>(int first, std::integral_constant<int, N>) SOFTSTEP_INLINE_LAMBDA {
+    Vec<T> e[N];
+    repeat<N>(N, [&](int i) SOFTSTEP_INLINE_LAMBDA { e[i] = columns[first + i] - max; });
+    exp_to_one<T, N>(e);
+    repeat<N>(N, [&](int i) SOFTSTEP_INLINE_LAMBDA { term(first, i, e[i]); });
+    if ((first + N) % 32 == 0) next_block();
+  };
+  repeat<Width / 4>(width / 4,
+                    [&](int group) SOFTSTEP_INLINE_LAMBDA { some(4 * group, std::integral_constant<int, 4>{}); });
+  const int first = width / 4 * 4, rest = width % 4;
+  if (rest == 1) some(first, std::integral_constant<int, 1>{});
+  if (rest == 2) some(first, std::integral_constant<int, 2>{});
+  if (rest == 3) some(first, std::integral_constant<int, 3>{});
+}
+
+template <class T>
+SOFTSTEP_INLINE Vec<T> sum_of_four(const Vec<T>* v) {
+  return (v[0] + v[1]) + (v[2] + v[3]);
+}
+
 // The sums of a block of rows; columns[c] becomes exp(x - max) where Keep asks for it.
-template <class T, bool Keep>
+template <class T, bool Keep, int Width = 0>
 SOFTSTEP_INLINE LaneSums<T> exp_columns(Vec<T>* columns, int width) {
-  Vec<T> max = columns[0];
-  for (int c = 1; c < width; ++c) max = larger<T>(max, columns[c]);
-  Vec<T> below{};
-  Vec<Int<T>> equal{};
-  for (int first = 0; first < width; first += 8) {
-    const int end = first + 8 < width ? first + 8 : width;
-    Vec<T> block{};
-    for (int c = first; c < end; ++c) {
-      const auto is_max = columns[c] == max;
-      const Vec<T> e = exp<T>(columns[c] - max);
-      block += select<T>(is_max, Vec<T>{}, e);
-      equal -= is_max;
-      if constexpr (Keep) columns[c] = e;
-    }
-    below += block;
-  }
+  const Vec<T> max = max_of_columns<T, Width>(columns, width);
+  Vec<T> below{}, block[4] = {};
+  Vec<Int<T>> others[4] = {};
+  for_exp_of_columns<T, Width>(
+      columns, width, max,
+      [&](int first, int i, Vec<T> e) SOFTSTEP_INLINE_LAMBDA {
+        const auto is_other = columns[first + i] != max;
+        block[i] = select<T>(is_other, block[i] + e, block[i]);
+        others[i] = is_other ? others[i] + 1 : others[i];
+        if constexpr (Keep) columns[first + i] = e;
+      },
+      [&]() SOFTSTEP_INLINE_LAMBDA {
+        below += sum_of_four<T>(block);
+        repeat<4>(4, [&](int i) SOFTSTEP_INLINE_LAMBDA { block[i] = Vec<T>{}; });
+      });
+  below += sum_of_four<T>(block);
+  const Vec<Int<T>> equal = width - ((others[0] + others[1]) + (others[2] + others[3]));
   // A row without a maximum is a row of NaN; `below` says so already.
   return {max, below + __builtin_convertvector(equal - 1, Vec<T>)};
+}
+
+// columns[c] becomes exp(x - max); returns the sum of all of them, the maximum's own 1 included: cheaper, and enough
+// where no logarithm is taken. NaN where the maximum is infinite.
+template <class T, int Width = 0>
+SOFTSTEP_INLINE Vec<T> exp_total(Vec<T>* columns, int width) {
+  Vec<T> total{}, block[4] = {};
+  for_exp_of_columns<T, Width>(
+      columns, width, max_of_columns<T, Width>(columns, width),
+      [&](int first, int i, Vec<T> e) SOFTSTEP_INLINE_LAMBDA { block[i] += columns[first + i] = e; },
+      [&]() SOFTSTEP_INLINE_LAMBDA {
+        total += sum_of_four<T>(block);
+        repeat<4>(4, [&](int i) SOFTSTEP_INLINE_LAMBDA { block[i] = Vec<T>{}; });
+      });
+  return total + sum_of_four<T>(block);
 }
 
 // Wide rows: the sums of one row.
@@ -124,22 +176,24 @@ SOFTSTEP_INLINE RowSums<T> exp_row(T* e, const T* x, int64_t n) {
     Vec<Int<T>> count{};
     int64_t i = first;
     for (; i + 4 * L <= end; i += 4 * L) {
-#pragma GCC unroll 4
-      for (int u = 0; u < 4; ++u) {
-        const Vec<T> v = load(x + i + u * L);
-        const auto is_max = v == m;
-        const Vec<T> y = exp<T>(v - m);
-        sum[u] += select<T>(is_max, Vec<T>{}, y);
-        count -= is_max;
-        if constexpr (Keep) store(e + i + u * L, y);
-      }
+      Vec<T> v[4], y[4];
+      repeat<4>(4, [&](int u) SOFTSTEP_INLINE_LAMBDA { v[u] = load(x + i + u * L); });
+      repeat<4>(4, [&](int u) SOFTSTEP_INLINE_LAMBDA { y[u] = v[u] - m; });
+      exp_to_one<T, 4>(y);
+      repeat<4>(4, [&](int u) SOFTSTEP_INLINE_LAMBDA {
+        const auto is_other = v[u] != m;
+        sum[u] = select<T>(is_other, sum[u] + y[u], sum[u]);
+        count = is_other ? count : count + 1;
+        if constexpr (Keep) store(e + i + u * L, y[u]);
+      });
     }
     for (; i < end; i += L) {
       const int some = end - i < L ? static_cast<int>(end - i) : L;
       const auto inside = lane_numbers<T>() < static_cast<Int<T>>(some);
       const Vec<T> v = load_partial(x + i, some);
       const auto is_max = (v == m) & inside;
-      const Vec<T> y = exp<T>(v - m);
+      Vec<T> y = v - m;
+      exp_to_one<T, 1>(&y);
       sum[0] += select<T>(is_max | ~inside, Vec<T>{}, y);
       count -= is_max;
       if constexpr (Keep) store_partial(e + i, y, some);

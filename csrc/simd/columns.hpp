@@ -7,47 +7,49 @@ namespace softstep {
 
 // `count` rows (up to `lanes`), `stride` apart, into columns[0 .. width - 1]; rows beyond `count` are zero. Columns
 // come in whole blocks: there must be room up to the next multiple of `lanes`, and what is beyond `width` is of no
-// meaning.
-template <class T>
+// meaning. Width is the width where it is known at compile time: the columns then stay in registers.
+template <class T, int Width = 0>
 SOFTSTEP_INLINE void load_columns(Vec<T>* columns, const T* rows, int64_t stride, int count, int width) {
   constexpr int L = lanes<T>;
-  for (int first = 0; first < width; first += L) {
-    const int some = width - first < L ? width - first : L;
+  repeat<(Width + L - 1) / L>((width + L - 1) / L, [&](int number) SOFTSTEP_INLINE_LAMBDA {
+    const int first = number * L, some = width - first < L ? width - first : L;
+    const T* const from = rows + first;
     Vec<T> block[L];
     if (count == L && some == L) {
-#pragma GCC unroll 16
-      for (int r = 0; r < L; ++r) block[r] = load(rows + r * stride + first);
+      repeat<L>(L, [&](int r) SOFTSTEP_INLINE_LAMBDA { block[r] = load(from + r * stride); });
     } else if (count == L) {
-#pragma GCC unroll 16
-      for (int r = 0; r < L; ++r) block[r] = load_partial(rows + r * stride + first, some);
+      repeat<L>(L, [&](int r) SOFTSTEP_INLINE_LAMBDA { block[r] = load_partial(from + r * stride, some); });
     } else {
-      for (int r = 0; r < L; ++r) block[r] = r < count ? load_partial(rows + r * stride + first, some) : Vec<T>{};
+      Vec<T> part[L] = {};
+      for (int r = 0; r < count; ++r) part[r] = load_partial(from + r * stride, some);
+      repeat<L>(L, [&](int r) SOFTSTEP_INLINE_LAMBDA { block[r] = part[r]; });
     }
     transpose<T>(block);
-#pragma GCC unroll 16
-    for (int c = 0; c < L; ++c) columns[first + c] = block[c];
-  }
+    repeat<L>(L, [&](int c) SOFTSTEP_INLINE_LAMBDA { columns[first + c] = block[c]; });
+  });
 }
 
-template <class T>
+template <class T, int Width = 0>
 SOFTSTEP_INLINE void store_columns(T* rows, int64_t stride, const Vec<T>* columns, int count, int width) {
   constexpr int L = lanes<T>;
-  for (int first = 0; first < width; first += L) {
-    const int some = width - first < L ? width - first : L;
+  repeat<(Width + L - 1) / L>((width + L - 1) / L, [&](int number) SOFTSTEP_INLINE_LAMBDA {
+    const int first = number * L, some = width - first < L ? width - first : L;
+    T* const to = rows + first;
     Vec<T> block[L];
-#pragma GCC unroll 16
-    for (int c = 0; c < L; ++c) block[c] = columns[first + c];
-    transpose<T>(block);
+    repeat<L>(L, [&](int c) SOFTSTEP_INLINE_LAMBDA {
+      block[c] = Width == 0 || first + c < Width ? columns[first + c] : Vec<T>{};
+    });
+    transpose<T, true>(block);
     if (count == L && some == L) {
-#pragma GCC unroll 16
-      for (int r = 0; r < L; ++r) store(rows + r * stride + first, block[r]);
+      repeat<L>(L, [&](int r) SOFTSTEP_INLINE_LAMBDA { store(to + r * stride, block[r]); });
     } else if (count == L) {
-#pragma GCC unroll 16
-      for (int r = 0; r < L; ++r) store_partial(rows + r * stride + first, block[r], some);
+      repeat<L>(L, [&](int r) SOFTSTEP_INLINE_LAMBDA { store_partial(to + r * stride, block[r], some); });
     } else {
-      for (int r = 0; r < count; ++r) store_partial(rows + r * stride + first, block[r], some);
+      Vec<T> part[L];
+      repeat<L>(L, [&](int r) SOFTSTEP_INLINE_LAMBDA { part[r] = block[r]; });
+      for (int r = 0; r < count; ++r) store_partial(to + r * stride, part[r], some);
     }
-  }
+  });
 }
 
 }  // namespace softstep

@@ -58,27 +58,59 @@ SOFTSTEP_INLINE Vec<T> polynomial(Vec<T> x, const T (&c)[N]) {
 
 }  // namespace detail
 
+namespace detail {
+
+// x[i] becomes exp(x[i]), for x[i] <= exp_highest or NaN. Each step is written for all N vectors before the next: one
+// exp is a chain of sixty cycles, and a processor that sees the chains one after the other has too few of them under
+// way at a time (four together take 0.7 of the time of four in turn).
+template <class T, int N>
+SOFTSTEP_INLINE void exp_from_below(Vec<T>* x) {
+  using F = Format<T>;
+  constexpr int terms = sizeof F::exp_poly / sizeof(T);
+  Vec<T> shifted[N], n[N], y[N];
+  // A NaN stays.
+  repeat<N>(N, [&](int i) SOFTSTEP_INLINE_LAMBDA { x[i] = larger<T>(broadcast<T>(F::exp_lowest), x[i]); });
+  repeat<N>(N, [&](int i) SOFTSTEP_INLINE_LAMBDA {
+    shifted[i] = fma<T>(x[i], broadcast<T>(F::log2_e), broadcast<T>(F::round));
+  });
+  repeat<N>(N, [&](int i) SOFTSTEP_INLINE_LAMBDA { n[i] = shifted[i] - F::round; });
+  repeat<N>(N, [&](int i) SOFTSTEP_INLINE_LAMBDA { x[i] = fma<T>(n[i], broadcast<T>(-F::log_2_high), x[i]); });
+  repeat<N>(N, [&](int i) SOFTSTEP_INLINE_LAMBDA { x[i] = fma<T>(n[i], broadcast<T>(-F::log_2_low), x[i]); });
+  repeat<N>(N, [&](int i) SOFTSTEP_INLINE_LAMBDA { y[i] = broadcast<T>(F::exp_poly[terms - 1]); });
+  repeat<terms - 1>(terms - 1, [&](int k) SOFTSTEP_INLINE_LAMBDA {
+    repeat<N>(
+        N, [&](int i) SOFTSTEP_INLINE_LAMBDA { y[i] = fma<T>(y[i], x[i], broadcast<T>(F::exp_poly[terms - 2 - k])); });
+  });
+  repeat<N>(N, [&](int i) SOFTSTEP_INLINE_LAMBDA { x[i] = fma<T>(x[i] * x[i], y[i], x[i]) + T(1); });
+#if defined(__AVX512F__)
+  repeat<N>(N, [&](int i) SOFTSTEP_INLINE_LAMBDA {
+    if constexpr (sizeof(T) == 4) x[i] = (Vec<T>)_mm512_scalef_ps((__m512)x[i], (__m512)n[i]);
+    else x[i] = (Vec<T>)_mm512_scalef_pd((__m512d)x[i], (__m512d)n[i]);
+  });
+#else
+  using I = Vec<Int<T>>;
+  const auto two_to = [](I k) { return bits<Vec<T>>((k + F::bias) << F::mantissa_bits); };
+  repeat<N>(N, [&](int i) SOFTSTEP_INLINE_LAMBDA {
+    const I power = bits<I>(shifted[i]) - bits<I>(broadcast<T>(F::round)), half = power >> 1;
+    x[i] = x[i] * two_to(half) * two_to(power - half);
+  });
+#endif
+}
+
+}  // namespace detail
+
 template <class T>
 SOFTSTEP_INLINE Vec<T> exp(std::type_identity_t<Vec<T>> x) {
-  using F = detail::Format<T>;
-  using I = Vec<Int<T>>;
-  const Vec<T> low = broadcast<T>(F::exp_lowest), high = broadcast<T>(F::exp_highest);
-  Vec<T> a = select<T>(x < low, low, x);  // a NaN fails both comparisons and stays
-  a = select<T>(a > high, high, a);
-  const Vec<T> shifted = fma<T>(a, broadcast<T>(F::log2_e), broadcast<T>(F::round));
-  const Vec<T> n = shifted - F::round;
-  const Vec<T> r = fma<T>(n, broadcast<T>(-F::log_2_low), fma<T>(n, broadcast<T>(-F::log_2_high), a));
-  const Vec<T> tail = detail::polynomial<T>(r, F::exp_poly);
-  const Vec<T> mantissa = fma<T>(r * r, tail, r) + T(1);
-#if defined(__AVX512F__)
-  if constexpr (sizeof(T) == 4) return (Vec<T>)_mm512_scalef_ps((__m512)mantissa, (__m512)n);
-  else return (Vec<T>)_mm512_scalef_pd((__m512d)mantissa, (__m512d)n);
-#else
-  const I power = bits<I>(shifted) - bits<I>(broadcast<T>(F::round));
-  const I half = power >> 1;
-  const auto two_to = [](I k) { return bits<Vec<T>>((k + F::bias) << F::mantissa_bits); };
-  return mantissa * two_to(half) * two_to(power - half);
-#endif
+  const Vec<T> high = broadcast<T>(detail::Format<T>::exp_highest);
+  Vec<T> y = select<T>(x > high, high, x);
+  detail::exp_from_below<T, 1>(&y);
+  return y;
+}
+
+// x[0 .. N - 1] becomes exp(x), the same bits as above, for x <= 0 or NaN: what x - maximum is.
+template <class T, int N>
+SOFTSTEP_INLINE void exp_to_one(Vec<T>* x) {
+  detail::exp_from_below<T, N>(x);
 }
 
 // x >= 0 or NaN; log(0) = -inf, log(inf) = inf.

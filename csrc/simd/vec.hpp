@@ -17,6 +17,7 @@
 #endif
 
 #define SOFTSTEP_INLINE inline __attribute__((always_inline))
+#define SOFTSTEP_INLINE_LAMBDA __attribute__((always_inline))
 
 namespace softstep {
 
@@ -87,7 +88,30 @@ SOFTSTEP_INLINE Vec<T> select(Mask mask, std::type_identity_t<Vec<T>> yes, std::
 // The larger of each lane; a NaN in `a` is passed over, one in `b` stays: callers look for NaN themselves.
 template <class T>
 SOFTSTEP_INLINE Vec<T> larger(std::type_identity_t<Vec<T>> a, std::type_identity_t<Vec<T>> b) {
+#if defined(__AVX512F__)
+  if constexpr (sizeof(T) == 4) return (Vec<T>)_mm512_max_ps((__m512)a, (__m512)b);
+  else return (Vec<T>)_mm512_max_pd((__m512d)a, (__m512d)b);
+#elif defined(__AVX2__)
+  if constexpr (sizeof(T) == 4) return (Vec<T>)_mm256_max_ps((__m256)a, (__m256)b);
+  else return (Vec<T>)_mm256_max_pd((__m256d)a, (__m256d)b);
+#elif defined(__x86_64__)
+  if constexpr (sizeof(T) == 4) return (Vec<T>)_mm_max_ps((__m128)a, (__m128)b);
+  else return (Vec<T>)_mm_max_pd((__m128d)a, (__m128d)b);
+#else
   return select<T>(a > b, a, b);
+#endif
+}
+
+// f(0), ..., f(count - 1): written out where Count, the number at compile time, is not 0. An array whose elements are
+// used with such numbers only is kept in registers; one that a loop runs over, though it be unrolled later, is not.
+template <int Count, class F>
+SOFTSTEP_INLINE void repeat(int count, F f) {
+  if constexpr (Count > 0) {
+    [&]<int... I>(std::integer_sequence<int, I...>)
+        SOFTSTEP_INLINE_LAMBDA { (f(I), ...); }(std::make_integer_sequence<int, Count>{});
+  } else {
+    for (int i = 0; i < count; ++i) f(i);
+  }
 }
 
 // a * b + c, rounded once where the processor can; elsewhere a multiplication and an addition (libm's fma is a slow
@@ -204,8 +228,7 @@ SOFTSTEP_INLINE void prefetch(const void* p) { __builtin_prefetch(p, 0, 2); }
 
 namespace detail {
 
-// One stage of a transposition: of two rows that lie `Step` apart, exchange the blocks of `Step` lanes off the
-// diagonal.
+// Of two rows, the blocks of `Step` lanes that a transposition puts into the first (or with High the second) of them.
 template <class T, int Step, bool High, std::size_t... I>
 SOFTSTEP_INLINE Vec<T> exchange(Vec<T> a, Vec<T> b, std::index_sequence<I...>) {
   constexpr int n = lanes<T>;
@@ -218,15 +241,64 @@ SOFTSTEP_INLINE Vec<T> exchange(Vec<T> a, Vec<T> b) {
   return exchange<T, Step, High>(a, b, std::make_index_sequence<lanes<T>>{});
 }
 
-template <class T, int Step>
-SOFTSTEP_INLINE void transpose_stage(Vec<T>* m) {
-#pragma GCC unroll 16
-  for (int i = 0; i < lanes<T>; ++i) {
-    if (i & Step) continue;
-    const Vec<T> low = exchange<T, Step, false>(m[i], m[i + Step]);
-    const Vec<T> high = exchange<T, Step, true>(m[i], m[i + Step]);
-    m[i] = low;
-    m[i + Step] = high;
+// Shuffles of two vectors that x86 does in one instruction without a table. A group is 128 bits, the reach of most.
+// Zip: in each group, `Width` lanes of a and of b in turns, from the lower or upper half. Groups: the groups of a and
+// then of b with even or odd numbers.
+enum class Pick { zip_low, zip_high, groups_even, groups_odd };
+
+template <class T>
+inline constexpr int group_lanes = 16 / static_cast<int>(sizeof(T));
+
+template <class T, Pick pick, int Width>
+constexpr int picked(int i) {
+  constexpr int n = lanes<T>, g = group_lanes<T>;
+  if constexpr (pick == Pick::zip_low || pick == Pick::zip_high) {
+    const int within = i % g, turn = within / Width;
+    return i - within + turn / 2 * Width + within % Width + (pick == Pick::zip_high ? g / 2 : 0) + (turn % 2 ? n : 0);
+  } else {
+    return (i / g * 2 + (pick == Pick::groups_odd ? 1 : 0)) * g + i % g;
+  }
+}
+
+template <class T, Pick pick, int Width = 1>
+SOFTSTEP_INLINE Vec<T> shuffle(Vec<T> a, Vec<T> b) {
+  return [&]<int... I>(std::integer_sequence<int, I...>) SOFTSTEP_INLINE_LAMBDA {
+    return __builtin_shufflevector(a, b, picked<T, pick, Width>(I)...);
+  }(std::make_integer_sequence<int, lanes<T>>{});
+}
+
+// Inside each group: m[0 .. group_lanes - 1], rows to columns.
+template <class T>
+SOFTSTEP_INLINE void transpose_in_groups(Vec<T>* m) {
+  if constexpr (group_lanes<T> == 4) {
+    const Vec<T> a = shuffle<T, Pick::zip_low>(m[0], m[1]), b = shuffle<T, Pick::zip_low>(m[2], m[3]);
+    const Vec<T> c = shuffle<T, Pick::zip_high>(m[0], m[1]), d = shuffle<T, Pick::zip_high>(m[2], m[3]);
+    m[0] = shuffle<T, Pick::zip_low, 2>(a, b);
+    m[1] = shuffle<T, Pick::zip_high, 2>(a, b);
+    m[2] = shuffle<T, Pick::zip_low, 2>(c, d);
+    m[3] = shuffle<T, Pick::zip_high, 2>(c, d);
+  } else {
+    const Vec<T> a = shuffle<T, Pick::zip_low>(m[0], m[1]);
+    m[1] = shuffle<T, Pick::zip_high>(m[0], m[1]);
+    m[0] = a;
+  }
+}
+
+// Groups as wholes: of the vectors m[0], m[group_lanes], ..., the numbers of vector and group change places.
+template <class T>
+SOFTSTEP_INLINE void transpose_of_groups(Vec<T>* m) {
+  constexpr int g = group_lanes<T>;
+  if constexpr (lanes<T> / g == 4) {
+    const Vec<T> a = shuffle<T, Pick::groups_even>(m[0], m[g]), b = shuffle<T, Pick::groups_even>(m[2 * g], m[3 * g]);
+    const Vec<T> c = shuffle<T, Pick::groups_odd>(m[0], m[g]), d = shuffle<T, Pick::groups_odd>(m[2 * g], m[3 * g]);
+    m[0] = shuffle<T, Pick::groups_even>(a, b);
+    m[g] = shuffle<T, Pick::groups_even>(c, d);
+    m[2 * g] = shuffle<T, Pick::groups_odd>(a, b);
+    m[3 * g] = shuffle<T, Pick::groups_odd>(c, d);
+  } else if constexpr (lanes<T> / g == 2) {
+    const Vec<T> a = shuffle<T, Pick::groups_even>(m[0], m[g]);
+    m[g] = shuffle<T, Pick::groups_odd>(m[0], m[g]);
+    m[0] = a;
   }
 }
 
@@ -239,13 +311,17 @@ SOFTSTEP_INLINE void sum_stage(Vec<T>* m) {
 
 }  // namespace detail
 
-// The square matrix in m[0 .. lanes - 1], rows to columns, in registers.
-template <class T>
+// The square matrix in m[0 .. lanes - 1], rows to columns, in registers. Columns that are not used afterwards cost
+// little; after FewIn it is rows of no meaning that cost little.
+template <class T, bool FewIn = false>
 SOFTSTEP_INLINE void transpose(Vec<T>* m) {
-  if constexpr (lanes<T> > 8) detail::transpose_stage<T, 8>(m);
-  if constexpr (lanes<T> > 4) detail::transpose_stage<T, 4>(m);
-  if constexpr (lanes<T> > 2) detail::transpose_stage<T, 2>(m);
-  detail::transpose_stage<T, 1>(m);
+  constexpr int g = detail::group_lanes<T>, groups = lanes<T> / g;
+  const auto of_groups = [&]() SOFTSTEP_INLINE_LAMBDA {
+    repeat<g>(g, [&](int k) SOFTSTEP_INLINE_LAMBDA { detail::transpose_of_groups<T>(m + k); });
+  };
+  if constexpr (!FewIn) of_groups();
+  repeat<groups>(groups, [&](int k) SOFTSTEP_INLINE_LAMBDA { detail::transpose_in_groups<T>(m + k * g); });
+  if constexpr (FewIn) of_groups();
 }
 
 // Lane i of the result is the sum of the lanes of m[i]: `lanes` horizontal sums for the price of about two each.
