@@ -329,6 +329,7 @@ def test_lower_bounds() -> None:
     assert machine.least(Work(300, 100)) == (40.0 + 20.0, "read")
     assert machine.least(Work(100, flops=20_000)) == (20.0, "flops")
     assert machine.memory(Work(100, flops=20_000)) == 10.0
+    assert machine.least(Work(100, 50, in_place=True)) == (10.0, "read")
     assert Work(100, 50).footprint == 150
     assert Work(100, 50, in_place=True).footprint == 100
 

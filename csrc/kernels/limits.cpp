@@ -11,6 +11,8 @@ namespace {
 
 constexpr int64_t line = 64 / sizeof(float);
 constexpr int64_t block = 1 << 18;  // elements between two looks at the interrupt flag: a megabyte
+constexpr int streams = 4;
+constexpr int64_t ahead = 256;  // elements that a copy past the caches fetches ahead
 
 struct Parts {
   int64_t count, size, each;
@@ -27,31 +29,43 @@ SOFTSTEP_INLINE void forget_memory() { asm volatile("" ::: "memory"); }
 
 double read_block(const float* x, int64_t size) {
   constexpr int64_t n = lanes<float>;
-  Vec<float> sums[8] = {};
-  int64_t i = 0;
-  for (; i + 8 * n <= size; i += 8 * n)
-#pragma GCC unroll 8
-    for (int j = 0; j < 8; ++j) sums[j] += load(x + i + j * n);
-  for (; i < size; i += n) sums[0] += load_partial(x + i, static_cast<int>(std::min(n, size - i)));
-  for (int j = 4; j > 0; j /= 2)
+  const int64_t quarter = size / (streams * 2 * n) * 2 * n;
+  Vec<float> sums[2 * streams] = {};
+  for (int64_t i = 0; i < quarter; i += 2 * n)
+#pragma GCC unroll 4
+    for (int s = 0; s < streams; ++s) {
+      const float* p = x + s * quarter + i;
+      sums[2 * s] += load(p);
+      sums[2 * s + 1] += load(p + n);
+    }
+  for (int64_t i = streams * quarter; i < size; i += n)
+    sums[0] += load_partial(x + i, static_cast<int>(std::min(n, size - i)));
+  for (int j = streams; j > 0; j /= 2)
     for (int k = 0; k < j; ++k) sums[k] += sums[k + j];
   return sum_lanes<float>(sums[0]);
 }
 
-void copy_block(float* out, const float* x, int64_t size, bool streaming) {
+template <bool Streaming>
+void copy_block(float* out, const float* x, int64_t size) {
   constexpr int64_t n = lanes<float>;
-  const int64_t before = reinterpret_cast<std::uintptr_t>(out) % vector_bytes / sizeof(float);
-  int64_t i = before ? std::min(n - before, size) : 0;
-  if (i) store_partial(out, load_partial(x, static_cast<int>(i)), static_cast<int>(i));
-  if (streaming)
-    for (; i + 4 * n <= size; i += 4 * n)
+  const int64_t off = static_cast<int64_t>(reinterpret_cast<std::uintptr_t>(out) % vector_bytes / sizeof(float));
+  const int64_t head = off ? std::min(n - off, size) : 0;  // streaming stores need whole vectors
+  if (head) store_partial(out, load_partial(x, static_cast<int>(head)), static_cast<int>(head));
+  const int64_t quarter = (size - head) / (streams * 2 * n) * 2 * n;
+  for (int64_t i = 0; i < quarter; i += 2 * n)
 #pragma GCC unroll 4
-      for (int j = 0; j < 4; ++j) store_streaming(out + i + j * n, load(x + i + j * n));
-  else
-    for (; i + 4 * n <= size; i += 4 * n)
-#pragma GCC unroll 4
-      for (int j = 0; j < 4; ++j) store(out + i + j * n, load(x + i + j * n));
-  for (; i < size; i += n) {
+    for (int s = 0; s < streams; ++s)
+#pragma GCC unroll 2
+      for (int j = 0; j < 2; ++j) {
+        const int64_t at = head + s * quarter + i + j * n;
+        if constexpr (Streaming) {
+          prefetch(x + at + ahead);
+          store_streaming(out + at, load(x + at));
+        } else {
+          store(out + at, load(x + at));
+        }
+      }
+  for (int64_t i = head + streams * quarter; i < size; i += n) {
     const int some = static_cast<int>(std::min(n, size - i));
     store_partial(out + i, load_partial(x + i, some), some);
   }
@@ -94,8 +108,10 @@ void copy_stream(float* out, const float* x, int64_t size, bool streaming, int r
   const Team team(threads, static_cast<double>(size) * repeats);
   const Parts parts(size, team);
   for_tiles(parts.count, team, [&](int64_t part, int thread, Interrupt& interrupt) {
-    over_part(parts, part, repeats, thread, interrupt,
-              [&](int64_t at, int64_t some) { copy_block(out + at, x + at, some, streaming); });
+    over_part(parts, part, repeats, thread, interrupt, [&](int64_t at, int64_t some) {
+      if (streaming) copy_block<true>(out + at, x + at, some);
+      else copy_block<false>(out + at, x + at, some);
+    });
     stream_fence();
   });
 }

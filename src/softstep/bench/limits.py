@@ -63,8 +63,9 @@ class Machine:
 
     def least(self, work: Work) -> Bound:
         """Return the largest of the lower bounds that bytes and arithmetic set."""
-        both = min(work.read, work.written)
-        moved = max(work.read, work.written) - both
+        # What is written where it was read goes back while the next is fetched.
+        both = 0 if work.in_place else min(work.read, work.written)
+        moved = (work.read if work.in_place else max(work.read, work.written)) - both
         bounds = [Bound(work.flops / self.flops if work.flops else 0.0, "flops")]
         if work.footprint:
             copied = 2 * both / self.copy(work.footprint) if both else 0.0
