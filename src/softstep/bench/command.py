@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import time
 from collections.abc import Iterator, Sequence
 from typing import Any
@@ -12,7 +13,7 @@ from softstep.bench.cases import CASES
 from softstep.bench.limits import Machine
 from softstep.bench.peers import LIBRARIES, is_installed, versions
 from softstep.bench.results import Measured, measure
-from softstep.bench.runner import FULL, QUICK, same_threads, thread_count
+from softstep.bench.runner import FULL, QUICK, Plan, same_threads, thread_count
 from softstep.bench.table import Table
 
 __all__ = ["run", "select"]
@@ -24,6 +25,8 @@ QUICK_SECONDS = 45.0
 def select(names: Sequence[str], quick: bool) -> list[Case[Any] | Figure]:
     """Return the cases whose names contain one of some parts; all, or the quick ones, when none.
 
+    Of the quick ones the largest come last, since that is where ``--quick`` stops.
+
     Raises
     ------
     ValueError
@@ -34,7 +37,13 @@ def select(names: Sequence[str], quick: bool) -> list[Case[Any] | Figure]:
             raise ValueError(f"no case is named {part!r}; accepted: part of a name of --list")
     if names:
         return [case for case in CASES if any(part in case.name for part in names)]
-    return [case for case in CASES if case.quick or not quick]
+    if not quick:
+        return list(CASES)
+    return sorted((case for case in CASES if case.quick), key=_footprint)
+
+
+def _footprint(case: Case[Any] | Figure) -> int:
+    return case.work.footprint if isinstance(case, Case) else 0
 
 
 def run(
@@ -75,8 +84,8 @@ def run(
         table = Table(libraries, style == "markdown", scaling)
         if style != "json":
             print("\n".join(table.head()), flush=True)
-        until = start + QUICK_SECONDS if quick else float("inf")
-        for measured in _measure(cases, machine, until, quick, scaling):
+        plan = dataclasses.replace(QUICK, until=start + QUICK_SECONDS) if quick else FULL
+        for measured in _measure(cases, machine, plan, scaling):
             found.append(measured)
             if style != "json":
                 print("\n".join(table.lines(measured)), flush=True)
@@ -100,14 +109,14 @@ def _libraries(cases: Sequence[Case[Any] | Figure]) -> list[str]:
 
 
 def _measure(
-    cases: Sequence[Case[Any] | Figure], machine: Machine, until: float, quick: bool, scaling: bool
+    cases: Sequence[Case[Any] | Figure], machine: Machine, plan: Plan, scaling: bool
 ) -> Iterator[Measured]:
     for case in cases:
-        if time.perf_counter() > until:
+        if time.perf_counter() > plan.until:
             late = f"not measured: --quick begins no case after {QUICK_SECONDS:g} s"
             yield Measured(case, skipped=late)
         else:
-            yield measure(case, machine, QUICK if quick else FULL, scaling)
+            yield measure(case, machine, plan, scaling)
 
 
 def _limits(machine: Machine) -> dict[str, float]:

@@ -11,7 +11,7 @@ import softstep
 from softstep.bench.case import Case, Figure, Floor, Reading, check, is_ours
 from softstep.bench.limits import Bound, Machine
 from softstep.bench.peers import Call
-from softstep.bench.runner import Plan, alternate
+from softstep.bench.runner import FULL, Plan, alternate
 
 __all__ = ["Measured", "Passed", "Scaling", "measure", "scaling"]
 
@@ -194,7 +194,7 @@ def measure(case: Case[Any] | Figure, machine: Machine, plan: Plan, scale: bool)
         result.skipped = f"not in this build: {', '.join(missing)}"
     elif isinstance(case, Figure):
         try:
-            result.reading = case.measure(plan.samples < 15)
+            result.reading = case.measure(plan.samples < FULL.samples)
         except NotImplementedError as error:
             result.skipped = str(error)
     else:

@@ -30,8 +30,12 @@ class Plan:
 
     OpenBLAS's spin for about 2**26 cycles, 27 ms at 2.5 GHz; whoever runs then takes twice as long.
     """
+    slow: float = 0.2
+    """Seconds beyond which a call needs no other one before it to wake threads and fill caches."""
     budget: float = float("inf")
     """Seconds after which a case with three samples of everybody takes no more."""
+    until: float = float("inf")
+    """When, by `time.perf_counter`, a single sample of everybody is enough."""
 
     def repetitions(self, seconds: float) -> tuple[int, int]:
         """How many samples of a call that takes so long, and how many calls in each."""
@@ -40,7 +44,7 @@ class Plan:
 
 
 FULL = Plan()
-QUICK = Plan(samples=5, long_samples=3, settle=0.03, sample=0.001, budget=1.5)
+QUICK = Plan(samples=5, long_samples=3, long=0.2, settle=0.03, sample=0.001, budget=1.5)
 
 
 def thread_count() -> int:
@@ -93,23 +97,25 @@ def timed(call: Call, number: int) -> float:
 def warm(call: Call, plan: Plan = FULL) -> float:
     """Run a call until it is warm and alone; return roughly how long it takes."""
     time.sleep(plan.settle)
-    timed(call, 1)
-    return min(timed(call, 1) for _ in range(2))
+    first = timed(call, 1)
+    return first if first > plan.slow else min(timed(call, 1) for _ in range(2))
 
 
 def alternate(calls: Mapping[str, Call], plan: Plan = FULL) -> dict[str, float]:
     """Median seconds per call of each, taken in turns."""
     start = time.perf_counter()
-    plans = {name: plan.repetitions(warm(call, plan)) for name, call in calls.items()}
+    rough = {name: warm(call, plan) for name, call in calls.items()}
+    plans = {name: plan.repetitions(seconds) for name, seconds in rough.items()}
     samples: dict[str, list[float]] = {name: [] for name in calls}
     while pending := [name for name in calls if len(samples[name]) < plans[name][0]]:
-        taken = min(map(len, samples.values()))
-        if taken >= 3 and time.perf_counter() - start > plan.budget:
+        taken, now = min(map(len, samples.values())), time.perf_counter()
+        if taken >= (1 if now > plan.until else 3) and now > min(start + plan.budget, plan.until):
             break
         for name in pending:
             call, number = calls[name], plans[name][1]
             time.sleep(plan.settle)
             # Wakes processors and threads, brings the caches back to its arrays.
-            timed(call, number)
+            if rough[name] <= plan.slow:
+                timed(call, number)
             samples[name].append(timed(call, number))
     return {name: statistics.median(times) for name, times in samples.items()}
