@@ -38,7 +38,7 @@ def kind(annotation: str) -> str:
     if text == "none":
         return "None"
     names = {"array": "array", "float": "float", "bool": "bool", "int": "int", "dict": "dict",
-             "object": "anything", "any": "anything"}  # fmt: skip
+             "str": "str", "object": "anything", "any": "anything"}  # fmt: skip
     if "tuple" in text:
         return "tuple"
     return next(kind for name, kind in names.items() if name in text) + optional

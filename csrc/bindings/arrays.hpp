@@ -17,6 +17,7 @@
 #include <string>
 #include <thread>
 
+#include "kernels/features.hpp"
 #include "parallel.hpp"
 
 namespace softstep {
@@ -57,13 +58,16 @@ decltype(auto) with_float(const char* name, const py::array& a, F f) {
   wrong_dtype(name, a, "float32, float64");
 }
 
-// The same for features, which may be bytes too.
-template <class F>
-decltype(auto) with_feature(const char* name, const py::array& a, F f) {
-  if (has_dtype<std::uint8_t>(a)) return f(std::uint8_t{});
-  if (has_dtype<float>(a)) return f(float{});
-  if (has_dtype<double>(a)) return f(double{});
-  wrong_dtype(name, a, "uint8, float32, float64");
+// The type of features: NumPy has no bfloat16, so Python passes its bits as uint16.
+inline Feature feature_type(const char* name, const py::array& a) {
+  if (has_dtype<std::uint8_t>(a)) return Feature::uint8;
+  if (has_dtype<std::int8_t>(a)) return Feature::int8;
+  if (has_dtype<float>(a)) return Feature::float32;
+  if (has_dtype<double>(a)) return Feature::float64;
+  if (has_dtype<std::uint16_t>(a)) return Feature::bfloat16;
+  constexpr int half = 23;  // NPY_HALF
+  if (a.dtype().num() == half && a.dtype().attr("isnative").cast<bool>()) return Feature::float16;
+  wrong_dtype(name, a, "uint8, int8, float16, bfloat16, float32, float64");
 }
 
 inline void check_shape(const char* name, const py::array& a, std::initializer_list<int64_t> shape) {
@@ -105,6 +109,28 @@ const T* input(const char* name, const py::array& a) {
   if (!has_dtype<T>(a)) wrong_dtype(name, a, type_name<T>());
   check_layout(name, a);
   return static_cast<const T*>(a.data());
+}
+
+// Rows of features: in any stride, each row contiguous. Scale and shift: (columns,) each.
+template <class T>
+Features<T> features(const char* name, const py::array& a, const std::optional<py::array>& scale,
+                     const std::optional<py::array>& shift) {
+  Features<T> x;
+  check_ndim(name, a, 2, "(N, K)");
+  x.type = feature_type(name, a);
+  if (a.size() > 0 && a.shape(1) > 1 && a.strides(1) != a.itemsize())
+    throw py::value_error(std::string(name) + " has columns that are not contiguous; accepted: contiguous rows");
+  if (!(a.flags() & py::detail::npy_api::NPY_ARRAY_ALIGNED_))
+    throw py::value_error(std::string(name) + " is not aligned to its items; accepted: an aligned array");
+  if (a.shape(0) > 1 && a.size() > 0 && a.strides(0) % a.itemsize() != 0)
+    throw py::value_error(std::string(name) + " has rows that do not begin on whole items; accepted: an aligned array");
+  x.data = a.data();
+  x.row_bytes = a.shape(0) > 1 ? a.strides(0) : a.shape(1) * a.itemsize();
+  x.columns = a.shape(1);
+  if (scale) check_shape("scale", *scale, {x.columns}), x.scale = input<T>("scale", *scale);
+  if (shift) check_shape("shift", *shift, {x.columns}), x.shift = input<T>("shift", *shift);
+  if (shift && !scale) throw py::value_error("shift is given without scale; accepted: both");
+  return x;
 }
 
 // An array that is written: never converted, never copied.

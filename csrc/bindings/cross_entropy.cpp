@@ -1,43 +1,11 @@
 #include "kernels/cross_entropy.hpp"
 
-#include <limits>
-
-#include "bindings/arrays.hpp"
 #include "bindings/rooms.hpp"
+#include "bindings/targets.hpp"
 
 namespace softstep {
 
 namespace {
-
-using MaybeArray = std::optional<py::array>;
-
-template <class T>
-[[noreturn]] void bad_target(const CrossEntropy<T>& p, const TargetCheck& found) {
-  const std::string row = std::to_string(found.bad_row), target = "target[" + row + "]";
-  if (p.target)
-    throw py::index_error(target + " is " + std::to_string(p.target[found.bad_row]) + "; accepted: 0 to " +
-                          std::to_string(p.classes - 1) + ", or ignore_index (" + std::to_string(p.ignore_index) + ")");
-  if (found.bad_column >= 0)
-    throw py::value_error(target + "[" + std::to_string(found.bad_column) + "] is " +
-                          std::to_string(p.distribution[found.bad_row * p.classes + found.bad_column]) + " (row " +
-                          row + "); accepted: a distribution, of entries that are not negative");
-  throw py::value_error(target + " sums to " + std::to_string(found.bad_sum) + " (row " + row +
-                        "); accepted: a distribution, whose sum is 1 to within the square root of the logits' eps");
-}
-
-template <class T>
-const T* weights(const char* name, const MaybeArray& a, int64_t count) {
-  if (!a) return nullptr;
-  check_shape(name, *a, {count});
-  return input<T>(name, *a);
-}
-
-template <class T>
-void bad_weight(const char* name, const T* weight, int64_t bad) {
-  if (bad >= 0)
-    throw py::value_error(std::string(name) + "[" + std::to_string(bad) + "] is " + std::to_string(weight[bad]) +
-                          "; accepted: finite numbers that are not negative");
-}
 
 // (sum of the row losses, what a mean divides by, rows predicted right). With `mean` the gradient is divided too.
 py::tuple cross_entropy_into(MaybeArray row_loss, MaybeArray dlogits, MaybeArray logsumexp, MaybeArray predicted,
@@ -51,19 +19,7 @@ py::tuple cross_entropy_into(MaybeArray row_loss, MaybeArray dlogits, MaybeArray
     p.classes = logits.shape(1);
     if (p.classes == 0) wrong_shape("logits", logits, "(N, C) with at least one class");
     p.logits = input<T>("logits", logits);
-    if (target.ndim() == 2) {
-      check_shape("target", target, {p.rows, p.classes});
-      p.distribution = input<T>("target", target);
-    } else {
-      check_shape("target", target, {p.rows});
-      p.target = input<int64_t>("target", target);
-    }
-    p.class_weight = weights<T>("class_weight", class_weight, p.classes);
-    p.sample_weight = weights<T>("sample_weight", sample_weight, p.rows);
-    if (!(label_smoothing >= 0 && label_smoothing <= 1))
-      throw py::value_error("label_smoothing is " + std::to_string(label_smoothing) + "; accepted: 0 to 1");
-    p.label_smoothing = label_smoothing;
-    p.ignore_index = ignore_index;
+    take_targets(p, target, class_weight, sample_weight, ignore_index, label_smoothing);
     p.count_correct = count_correct;
 
     // What is written lies apart from what is read, and from everything else that is written.
@@ -88,23 +44,14 @@ py::tuple cross_entropy_into(MaybeArray row_loss, MaybeArray dlogits, MaybeArray
     if (logsumexp) p.logsumexp = output<T>("logsumexp", *logsumexp);
     if (predicted) p.predicted = output<int64_t>("predicted", *predicted);
 
-    int64_t bad_class = -1, bad_sample = -1;
-    TargetCheck found;
+    Verdict verdict;
     CrossEntropySum sum{};
     without_gil([&] {
-      bad_class = first_bad_weight(p.class_weight, p.classes, threads);
-      bad_sample = first_bad_weight(p.sample_weight, p.rows, threads);
-      found = check_targets(p, threads);
-      if (bad_class >= 0 || bad_sample >= 0 || found.bad_row >= 0) return;
-      // A mean over no weight is NaN; its gradient is 0.
-      if (mean) p.divisor = found.divisor > 0 ? found.divisor : std::numeric_limits<double>::infinity();
-      else p.divisor = 1;
-      sum = cross_entropy(p, threads);
+      verdict = judge(p, mean, threads);
+      if (verdict.good()) sum = cross_entropy(p, threads);
     });
-    bad_weight("class_weight", p.class_weight, bad_class);
-    bad_weight("sample_weight", p.sample_weight, bad_sample);
-    if (found.bad_row >= 0) bad_target(p, found);
-    return py::make_tuple(sum.loss, found.divisor, sum.correct);
+    raise(p, verdict);
+    return py::make_tuple(sum.loss, verdict.found.divisor, sum.correct);
   });
 }
 

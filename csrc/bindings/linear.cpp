@@ -7,15 +7,30 @@ namespace softstep {
 
 namespace {
 
+Activation activation_named(const std::string& name) {
+  if (name == "none") return Activation::none;
+  if (name == "relu") return Activation::relu;
+  if (name == "sigmoid") return Activation::sigmoid;
+  if (name == "tanh") return Activation::tanh;
+  throw py::value_error("activation is '" + name + "'; accepted: 'relu', 'sigmoid', 'tanh'");
+}
+
+// The weight (C, K) for features of K columns; C.
+template <class T>
+int64_t outputs_of(const py::array& weight, const Features<T>& x) {
+  check_ndim("weight", weight, 2, "(C, K)");
+  const int64_t C = weight.shape(0);
+  check_shape("weight", weight, {C, x.columns});
+  if (C == 0) wrong_shape("weight", weight, "(C, K) with at least one output");
+  return C;
+}
+
 void linear_into(py::array out, const py::array& x, const py::array& weight, std::optional<py::array> bias,
+                 std::optional<py::array> scale, std::optional<py::array> shift, const std::string& activation,
                  int threads) {
-  with_float("x", x, [&]<class T>(T) {
-    check_ndim("x", x, 2, "(N, K)");
-    check_ndim("weight", weight, 2, "(C, K)");
-    const int64_t N = x.shape(0), K = x.shape(1), C = weight.shape(0);
-    check_shape("weight", weight, {C, K});
-    if (C == 0) wrong_shape("weight", weight, "(C, K) with at least one output");
-    const T* px = input<T>("x", x);
+  with_float("weight", weight, [&]<class T>(T) {
+    const Features<T> rows = features<T>("x", x, scale, shift);
+    const int64_t N = x.shape(0), C = outputs_of(weight, rows);
     const T* pw = input<T>("weight", weight);
     const T* pb = nullptr;
     check_shape("out", out, {N, C});
@@ -27,39 +42,44 @@ void linear_into(py::array out, const py::array& x, const py::array& weight, std
       pb = input<T>("bias", *bias);
       check_overlap("out", out, "bias", *bias, Same::refused);
     }
-    without_gil([&] { linear_forward(po, px, pw, pb, N, K, C, threads); });
+    if (scale) check_overlap("out", out, "scale", *scale, Same::refused);
+    if (shift) check_overlap("out", out, "shift", *shift, Same::refused);
+    const Activation f = activation_named(activation);
+    without_gil([&] { linear_forward(po, rows, pw, pb, N, C, f, threads); });
   });
 }
 
-void linear_backward_into(py::array dx, py::array dweight, py::array dbias, const py::array& x, const py::array& weight,
-                          const py::array& dlogits, int threads) {
-  with_float("x", x, [&]<class T>(T) {
-    check_ndim("x", x, 2, "(N, K)");
-    check_ndim("weight", weight, 2, "(C, K)");
-    const int64_t N = x.shape(0), K = x.shape(1), C = weight.shape(0);
-    check_shape("weight", weight, {C, K});
-    if (C == 0) wrong_shape("weight", weight, "(C, K) with at least one output");
+void linear_backward_into(std::optional<py::array> dx, std::optional<py::array> dweight, std::optional<py::array> dbias,
+                          const py::array& x, const py::array& weight, const py::array& dlogits,
+                          std::optional<py::array> scale, std::optional<py::array> shift, int threads) {
+  with_float("weight", weight, [&]<class T>(T) {
+    const Features<T> rows = features<T>("x", x, scale, shift);
+    const int64_t N = x.shape(0), K = rows.columns, C = outputs_of(weight, rows);
     check_shape("dlogits", dlogits, {N, C});
-    check_shape("dx", dx, {N, K});
-    check_shape("dweight", dweight, {C, K});
-    check_shape("dbias", dbias, {C});
-    const T *px = input<T>("x", x), *pw = input<T>("weight", weight), *pg = input<T>("dlogits", dlogits);
-    T *pdx = output<T>("dx", dx), *pdw = output<T>("dweight", dweight), *pdb = output<T>("dbias", dbias);
-    for (const auto& [name, written] :
-         {std::pair{"dx", &dx}, std::pair{"dweight", &dweight}, std::pair{"dbias", &dbias}})
-      for (const auto& [other, read] :
-           {std::pair{"x", &x}, std::pair{"weight", &weight}, std::pair{"dlogits", &dlogits}})
-        check_overlap(name, *written, other, *read, Same::refused);
-    without_gil([&] { linear_backward(pdx, pdw, pdb, px, pw, pg, N, K, C, threads); });
+    const T *pw = input<T>("weight", weight), *pg = input<T>("dlogits", dlogits);
+    const auto wanted = [&](const char* name, std::optional<py::array>& a, std::initializer_list<int64_t> shape) -> T* {
+      if (!a) return nullptr;
+      check_shape(name, *a, shape);
+      T* data = output<T>(name, *a);
+      check_overlap(name, *a, "x", x, Same::refused);
+      check_overlap(name, *a, "weight", weight, Same::refused);
+      check_overlap(name, *a, "dlogits", dlogits, Same::refused);
+      return data;
+    };
+    T* pdx = wanted("dx", dx, {N, K});
+    T* pdw = wanted("dweight", dweight, {C, K});
+    T* pdb = wanted("dbias", dbias, {C});
+    without_gil([&] { linear_backward(pdx, pdw, pdb, rows, pw, pg, N, C, threads); });
   });
 }
 
 }  // namespace
 
 void bind_linear(py::module_& m) {
-  m.def("linear", &linear_into, py::arg("out"), py::arg("x"), py::arg("weight"), py::arg("bias"), py::arg("threads"));
+  m.def("linear", &linear_into, py::arg("out"), py::arg("x"), py::arg("weight"), py::arg("bias"), py::arg("scale"),
+        py::arg("shift"), py::arg("activation"), py::arg("threads"));
   m.def("linear_backward", &linear_backward_into, py::arg("dx"), py::arg("dweight"), py::arg("dbias"), py::arg("x"),
-        py::arg("weight"), py::arg("dlogits"), py::arg("threads"));
+        py::arg("weight"), py::arg("dlogits"), py::arg("scale"), py::arg("shift"), py::arg("threads"));
 }
 
 }  // namespace softstep

@@ -10,6 +10,7 @@ PYBIND11_MODULE(SOFTSTEP_MODULE(SOFTSTEP_LEVEL), m, pybind11::mod_gil_not_used()
   softstep::bind_softmax(m);
   softstep::bind_cross_entropy(m);
   softstep::bind_linear(m);
+  softstep::bind_linear_cross_entropy(m);
   softstep::bind_losses(m);
   softstep::bind_optimizers(m);
   softstep::bind_train_step(m);

@@ -9,6 +9,7 @@ void bind_runtime(pybind11::module_& m);
 void bind_softmax(pybind11::module_& m);
 void bind_cross_entropy(pybind11::module_& m);
 void bind_linear(pybind11::module_& m);
+void bind_linear_cross_entropy(pybind11::module_& m);
 void bind_losses(pybind11::module_& m);
 void bind_optimizers(pybind11::module_& m);
 void bind_train_step(pybind11::module_& m);

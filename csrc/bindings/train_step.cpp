@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "bindings/arrays.hpp"
+#include "bindings/numbers.hpp"
 #include "bindings/rooms.hpp"
 
 namespace softstep {
@@ -22,20 +23,6 @@ void check_rows(const int64_t* order, int64_t rows, int64_t n, const int64_t* la
       throw py::index_error(at("target", row) + " is " + std::to_string(labels[row]) + "; accepted: classes 0 to " +
                             std::to_string(classes - 1));
   }
-}
-
-// Features: rows in any stride, each row contiguous.
-template <class T>
-void take_features(TrainProblem<T>& p, const py::array& x) {
-  check_ndim("x", x, 2, "(n, K)");
-  with_feature("x", x, [&]<class X>(X) { p.feature = feature_of<X>(); });
-  if (x.size() > 0 && x.shape(1) > 1 && x.strides(1) != x.itemsize())
-    throw py::value_error("x has columns that are not contiguous; accepted: contiguous rows");
-  if (!(x.flags() & py::detail::npy_api::NPY_ARRAY_ALIGNED_))
-    throw py::value_error("x is not aligned to its items; accepted: an aligned array");
-  p.x = x.data();
-  p.row_bytes = x.strides(0);
-  p.features = x.shape(1);
 }
 
 // What training writes; evaluation only reads it.
@@ -58,17 +45,15 @@ TrainProblem<T> problem(const py::array& x, const py::array& target, bool labels
                         py::array& weight, std::optional<py::array>& bias, const std::optional<py::array>& scale,
                         const std::optional<py::array>& shift, Use use) {
   TrainProblem<T> p{};
-  take_features(p, x);
+  p.x = features<T>("x", x, scale, shift);
   check_ndim("weight", weight, 2, "(C, K)");
   p.outputs = weight.shape(0);
   if (p.outputs == 0) wrong_shape("weight", weight, "(C, K) with at least one output");
-  p.weight = take_parameter<T>("weight", weight, {p.outputs, p.features}, x, target, use);
+  p.weight = take_parameter<T>("weight", weight, {p.outputs, p.x.columns}, x, target, use);
   if (bias) {
     p.bias = take_parameter<T>("bias", *bias, {p.outputs}, x, target, use);
     if (use == Use::written) check_overlap("bias", *bias, "weight", weight, Same::refused);
   }
-  if (scale) check_shape("scale", *scale, {p.features}), p.scale = input<T>("scale", *scale);
-  if (shift) check_shape("shift", *shift, {p.features}), p.shift = input<T>("shift", *shift);
   if (labels) {
     check_shape("target", target, {x.shape(0)});
     p.labels = input<int64_t>("target", target);
@@ -79,37 +64,92 @@ TrainProblem<T> problem(const py::array& x, const py::array& target, bool labels
   p.rows = x.shape(0);
   if (order) {
     check_ndim("order", *order, 1, "(rows,)");
-    p.order = input<int64_t>("order", *order);
+    p.x.order = input<int64_t>("order", *order);
     p.rows = order->shape(0);
   }
-  check_rows(p.order, p.rows, x.shape(0), p.labels, p.outputs);
+  check_rows(p.x.order, p.rows, x.shape(0), p.labels, p.outputs);
   return p;
 }
 
 py::tuple result(const TrainResult& r) { return py::make_tuple(r.loss, r.correct, r.rows, r.steps, r.bad_row); }
 
-py::tuple train_into(py::array weight, std::optional<py::array> bias, std::optional<py::array> weight_buffer,
-                     std::optional<py::array> bias_buffer, const py::array& x, const py::array& target, bool labels,
-                     const py::array& order, std::optional<py::array> scale, std::optional<py::array> shift,
-                     int64_t batch_size, double lr, double momentum, double dampening, double weight_decay,
-                     bool nesterov, bool maximize, bool first_step, int threads) {
+// f(rule) for the rule of that name and its settings.
+template <class T, class F>
+void with_rule(const std::string& name, const py::dict& settings, F f) {
+  const auto number = [&](const char* key, double least, double most = INFINITY) {
+    const double value = settings[key].cast<double>();
+    check_number(key, value, least, most);
+    return value;
+  };
+  const auto flag = [&](const char* key) { return settings[key].cast<bool>(); };
+  const double lr = number("lr", 0), decay = number("weight_decay", 0);
+  const bool maximize = flag("maximize");
+  if (name == "sgd") {
+    const double momentum = number("momentum", 0), dampening = number("dampening", -INFINITY);
+    if (flag("nesterov") && (momentum == 0 || dampening != 0))
+      throw py::value_error("nesterov is True with momentum=" + number_text(momentum) + " and dampening=" +
+                            number_text(dampening) + "; accepted with a momentum above 0 and no dampening");
+    f(Sgd<T>{T(lr), T(momentum), T(dampening), T(decay), flag("nesterov"), maximize, flag("first_step")});
+  } else if (name == "rmsprop") {
+    f(Rmsprop<T>(lr, number("alpha", 0, 1), number("eps", 0), decay, number("momentum", 0), flag("centered"),
+                 maximize));
+  } else if (name == "adam" || name == "adamw") {
+    const double beta1 = settings["beta1"].cast<double>(), beta2 = settings["beta2"].cast<double>();
+    check_beta("betas[0]", beta1);
+    check_beta("betas[1]", beta2);
+    const auto step = settings["step"].cast<int64_t>();
+    if (step < 1) throw py::value_error("step is " + std::to_string(step) + "; accepted: at least 1");
+    f(Adam<T>({lr, beta1, beta2, number("eps", 0), decay, name == "adamw", flag("amsgrad"), maximize}, step));
+  } else {
+    throw py::value_error("optimizer is '" + name + "'; accepted: 'sgd', 'rmsprop', 'adam', 'adamw'");
+  }
+}
+
+using States = std::vector<std::optional<py::array>>;
+
+// State k of the weight or the bias: there if the rule uses it, and apart from everything else that is written.
+template <class T>
+T* take_state(const std::string& name, std::size_t k, States& states, std::initializer_list<int64_t> shape,
+              const py::array& x, const py::array& target, const std::vector<const py::array*>& written) {
+  if (k >= states.size() || !states[k])
+    throw py::value_error(name + " is missing; accepted: an array like the parameter");
+  T* data = take_parameter<T>(name.c_str(), *states[k], shape, x, target);
+  for (const py::array* other : written)
+    check_overlap(name.c_str(), *states[k], "another output", *other, Same::refused);
+  return data;
+}
+
+py::tuple train_into(py::array weight, std::optional<py::array> bias, States weight_states, States bias_states,
+                     const py::array& x, const py::array& target, bool labels, const py::array& order,
+                     std::optional<py::array> scale, std::optional<py::array> shift, int64_t batch_size,
+                     const std::string& rule_name, const py::dict& settings, std::optional<double> max_norm,
+                     int threads) {
   return with_float("weight", weight, [&]<class T>(T) {
     TrainProblem<T> p = problem<T>(x, target, labels, order, weight, bias, scale, shift, Use::written);
     if (batch_size < 1) throw py::value_error("batch_size is " + std::to_string(batch_size) + "; accepted: at least 1");
     p.batch_size = std::min(batch_size, std::max<int64_t>(p.rows, 1));
-    if (momentum != 0) {
-      if (!weight_buffer || (bias && !bias_buffer))
-        throw py::value_error("momentum_buffers is missing an array; accepted: one for weight and one for bias");
-      p.weight_buffer = take_parameter<T>("momentum_buffers[0]", *weight_buffer, {p.outputs, p.features}, x, target);
-      check_overlap("momentum_buffers[0]", *weight_buffer, "weight", weight, Same::refused);
-      if (bias) {
-        p.bias_buffer = take_parameter<T>("momentum_buffers[1]", *bias_buffer, {p.outputs}, x, target);
-        check_overlap("momentum_buffers[1]", *bias_buffer, "bias", *bias, Same::refused);
-      }
-    }
-    p.rule = {T(lr), T(momentum), T(dampening), T(weight_decay), nesterov, maximize, first_step};
+    if (max_norm && !(*max_norm > 0))
+      throw py::value_error("max_norm is " + number_text(*max_norm) + "; accepted: a number above 0, or None");
+    p.max_norm = max_norm.value_or(0);
     TrainResult r;
-    without_gil([&] { r = train(p, threads); });
+    with_rule<T>(rule_name, settings, [&]<class Rule>(const Rule& rule) {
+      const auto name = [&](std::size_t k, bool of_bias) {
+        if (rule_name == "sgd") return std::string("momentum_buffers[") + (of_bias ? "1]" : "0]");
+        return "states[" + std::to_string(k) + "] of " + (of_bias ? "bias" : "weight");
+      };
+      std::vector<const py::array*> written{&weight};
+      if (bias) written.push_back(&*bias);
+      for (std::size_t k = 0; k < Rule::states; ++k) {
+        if (!rule.uses(static_cast<int>(k))) continue;
+        p.weight_state[k] =
+            take_state<T>(name(k, false), k, weight_states, {p.outputs, p.x.columns}, x, target, written);
+        written.push_back(&*weight_states[k]);
+        if (!bias) continue;
+        p.bias_state[k] = take_state<T>(name(k, true), k, bias_states, {p.outputs}, x, target, written);
+        written.push_back(&*bias_states[k]);
+      }
+      without_gil([&] { r = train(p, rule, threads); });
+    });
     return result(r);
   });
 }
@@ -128,10 +168,9 @@ py::tuple evaluate_into(py::array weight, std::optional<py::array> bias, const p
 }  // namespace
 
 void bind_train_step(py::module_& m) {
-  m.def("train", &train_into, py::arg("weight"), py::arg("bias"), py::arg("weight_buffer"), py::arg("bias_buffer"),
+  m.def("train", &train_into, py::arg("weight"), py::arg("bias"), py::arg("weight_states"), py::arg("bias_states"),
         py::arg("x"), py::arg("target"), py::arg("labels"), py::arg("order"), py::arg("scale"), py::arg("shift"),
-        py::arg("batch_size"), py::arg("lr"), py::arg("momentum"), py::arg("dampening"), py::arg("weight_decay"),
-        py::arg("nesterov"), py::arg("maximize"), py::arg("first_step"), py::arg("threads"));
+        py::arg("batch_size"), py::arg("rule"), py::arg("settings"), py::arg("max_norm"), py::arg("threads"));
   m.def("evaluate", &evaluate_into, py::arg("weight"), py::arg("bias"), py::arg("x"), py::arg("target"),
         py::arg("labels"), py::arg("order"), py::arg("scale"), py::arg("shift"), py::arg("threads"));
 }

@@ -1,10 +1,8 @@
 #include "kernels/linear.hpp"
 
-#include <algorithm>
-
+#include "kernels/column_sums.hpp"
 #include "kernels/linear_tiles.hpp"
 #include "kernels/matrix_product.hpp"
-#include "simd/columns.hpp"
 
 namespace softstep {
 
@@ -22,96 +20,158 @@ void add(T* sum, const T* term, int64_t count) {
   for (int64_t i = 0; i < count; ++i) sum[i] += term[i];
 }
 
+template <class T>
+Features<T> rows_of(const T* matrix, int64_t columns) {
+  return {feature_of<T>(), matrix, columns * static_cast<int64_t>(sizeof(T)), columns};
+}
+
+template <class T>
+struct Tiles {
+  LinearShape<T> shape;
+  LinearTiles<T> run;
+  TileSource<T> source;
+
+  Tiles(const Features<T>& x, int64_t outputs) : shape(linear_shape(x, outputs)), run(linear_tiles(x)), source(x) {}
+  int64_t size() const { return shape.outputs * shape.stride; }
+  // Elements that a thread needs of its own.
+  int64_t scratch() const { return 2 * source.scratch(); }
+};
+
 // Tiles of rows begin .. end: visit(tile, its first row).
 template <class T, class Visit>
-void for_row_tiles(const T* x, int64_t K, int64_t begin, int64_t end, Visit visit) {
+void for_row_tiles(const TileSource<T>& source, T* scratch, int64_t begin, int64_t end, Visit visit) {
   const void* pointers[2][tile_rows];
-  const auto point = [&](const void** rows, int64_t first) {
-    for (int r = 0; r < tile_rows; ++r) rows[r] = x + std::min(first + r, end - 1) * K;
+  const auto point = [&](int side, int64_t first) {
+    source.point(pointers[side], first, std::min<int64_t>(tile_rows, end - first), scratch + side * source.scratch());
   };
   int side = 0;
-  point(pointers[0], begin);
+  point(side, begin);
   for (int64_t row = begin; row < end; row += tile_rows, side = !side) {
     const bool more = row + tile_rows < end;
-    if (more) point(pointers[!side], row + tile_rows);
+    if (more) point(!side, row + tile_rows);
     TileRows tile{pointers[side], more ? pointers[!side] : nullptr,
                   static_cast<int>(std::min<int64_t>(tile_rows, end - row))};
     visit(tile, row);
   }
 }
 
-template <class T>
-void narrow_forward(T* logits, const T* x, const T* weight, const T* bias, int64_t N, int64_t K, int64_t C,
-                    int threads) {
-  const LinearTiles<T> tiles = linear_tiles<T>(feature_of<T>(), false);
-  const LinearShape<T> shape = linear_shape<T>(x, K * static_cast<int64_t>(sizeof(T)), feature_of<T>(), K, C);
-  const Scratch<T> packed(static_cast<std::size_t>(C * shape.stride));
-  pack_weight(packed.data(), weight, shape, K);
-  const Team team(threads, nanoseconds(N, K, C));
-  for_tiles((N + rows_per_task - 1) / rows_per_task, team, [&](int64_t task, int) {
+// The product of all rows of x with `outputs` packed rows, a tile at a time: take(tile, first row, rows).
+template <class T, class Take>
+void for_products(const Features<T>& x, int64_t N, const T* packed, const T* bias, const Tiles<T>& tiles, int threads,
+                  Take take) {
+  const Team team(threads, nanoseconds(N, x.columns, tiles.shape.outputs));
+  const Scratch<T> scratch(static_cast<std::size_t>(team.threads() * tiles.scratch()));
+  for_tiles(blocks_of(N, rows_per_task), team, [&](int64_t task, int thread) {
     alignas(64) T tile[narrow_outputs * tile_rows];
-    for_row_tiles(
-        x, K, task * rows_per_task, std::min((task + 1) * rows_per_task, N), [&](TileRows& rows, int64_t row) {
-          tiles.forward(tile, rows, packed.data(), bias, shape);
-          for (int r = 0; r < rows.count; r += lanes<T>)
-            store_columns<T>(logits + (row + r) * C, C, reinterpret_cast<const Vec<T>*>(tile + tile_place<T>(r, 0, C)),
-                             std::min(lanes<T>, rows.count - r), static_cast<int>(C));
-        });
+    for_row_tiles(tiles.source, scratch.data() + thread * tiles.scratch(), task * rows_per_task,
+                  std::min((task + 1) * rows_per_task, N), [&](TileRows& rows, int64_t row) {
+                    tiles.run.forward(tile, rows, packed, bias, tiles.shape);
+                    take(tile, row, rows.count);
+                  });
   });
 }
 
+// Few outputs.
 template <class T>
-void narrow_backward(T* dweight, T* dbias, const T* x, const T* dlogits, int64_t N, int64_t K, int64_t C, int threads) {
-  const LinearTiles<T> tiles = linear_tiles<T>(feature_of<T>(), false);
-  const LinearShape<T> shape = linear_shape<T>(x, K * static_cast<int64_t>(sizeof(T)), feature_of<T>(), K, C);
+void forward_to_few(T* logits, const Features<T>& x, const T* weight, const T* bias, int64_t N, int64_t C,
+                    Activation activation, int threads) {
+  const Tiles<T> tiles(x, C);
+  const Scratch<T> packed(static_cast<std::size_t>(tiles.size()));
+  pack_weight(packed.data(), weight, tiles.shape, x.columns);
+  for_products(x, N, packed.data(), bias, tiles, threads, [&](const T* tile, int64_t row, int rows) {
+    for (int r = 0; r < rows; r += lanes<T>)
+      store_columns<T>(logits + (row + r) * C, C, reinterpret_cast<const Vec<T>*>(tile + tile_place<T>(r, 0, C)),
+                       std::min(lanes<T>, rows - r), static_cast<int>(C));
+    if (activation != Activation::none) activate_row(logits + row * C, rows * C, activation);
+  });
+}
+
+// Few rows: the rows of the weight are multiplied with them.
+template <class T>
+void forward_from_few(T* logits, const Features<T>& x, const T* weight, const T* bias, int64_t N, int64_t C,
+                      Activation activation, int threads) {
+  const int64_t K = x.columns, stride = copied_stride<T>(K);
+  const Scratch<T> copy(static_cast<std::size_t>(N * stride));
+  copy_rows(copy.data(), as_rows(x), 0, N, 0, K);
+  const Features<T> rows = rows_of(weight, K);
+  const Tiles<T> tiles(rows, N);
+  const Scratch<T> packed(static_cast<std::size_t>(tiles.size()));
+  pack_weight(packed.data(), copy.data(), tiles.shape, stride);
+  for_products<T>(rows, C, packed.data(), nullptr, tiles, threads, [&](const T* tile, int64_t c, int count) {
+    for (int r = 0; r < count; r += lanes<T>) {
+      const int some = std::min(lanes<T>, count - r);
+      const Vec<T> b = bias ? load_partial(bias + c + r, some) : Vec<T>{};
+      for (int64_t n = 0; n < N; ++n)
+        store_partial(logits + n * C + c + r, load(tile + tile_place<T>(r, n, N)) + b, some);
+    }
+    if (activation != Activation::none)
+      for (int64_t n = 0; n < N; ++n) activate_row(logits + n * C + c, count, activation);
+  });
+}
+
+// sums (C, K) = dlogits^T x of few outputs, and the sums of dlogits' columns; either may be null. Element (n, c) of
+// dlogits is dlogits[n * row + c * col].
+template <class T>
+void outer_products(T* sums, T* column_sums, const Features<T>& x, const T* dlogits, int64_t row_stride, int64_t col,
+                    int64_t N, int64_t C, int threads) {
+  const Tiles<T> tiles(x, C);
   const RowGroups groups(N);
-  const int64_t size = C * shape.stride;
+  const int64_t size = tiles.size();
   const Scratch<T> partial(static_cast<std::size_t>(std::max<int64_t>(groups.count, 1) * size));
-  const Scratch<T> partial_bias(static_cast<std::size_t>(groups.count * C));
-  const Team team(threads, nanoseconds(N, K, C));
+  const Scratch<T> partial_columns(static_cast<std::size_t>(groups.count * C));
+  const Team team(threads, nanoseconds(N, x.columns, C));
   const Scratch<T> chains(static_cast<std::size_t>(team.threads() * (size + C)));
+  const Scratch<T> scratch(static_cast<std::size_t>(team.threads() * tiles.scratch()));
   for_tiles(groups.count, team, [&](int64_t group, int thread, Interrupt& interrupt) {
     alignas(64) T tile[narrow_outputs * tile_rows];
     T* const sum = partial.data() + group * size;
-    T* const bias_sum = partial_bias.data() + group * C;
+    T* const column_sum = partial_columns.data() + group * C;
     T* const chain = chains.data() + thread * (size + C);
     const int64_t begin = group * groups.height, end = std::min(begin + groups.height, N);
     for (int64_t first = begin; first < end && !interrupt.check(thread); first += chain_rows) {
       const bool start = first == begin;  // later chains are summed apart, so that none is long
       T* const into = start ? sum : chain;
-      T* const bias_into = start ? bias_sum : chain + size;
-      for_row_tiles(x, K, first, std::min(first + chain_rows, end), [&](TileRows& rows, int64_t row) {
-        for (int r = 0; r < rows.count; r += lanes<T>)
-          load_columns<T>(reinterpret_cast<Vec<T>*>(tile + tile_place<T>(r, 0, C)), dlogits + (row + r) * C, C,
-                          std::min(lanes<T>, rows.count - r), static_cast<int>(C));
-        tiles.backward(into, bias_into, rows, tile, shape, row == first);
+      T* const columns_into = start ? column_sum : chain + size;
+      T* const own = scratch.data() + thread * tiles.scratch();
+      for_row_tiles(tiles.source, own, first, std::min(first + chain_rows, end), [&](TileRows& rows, int64_t row) {
+        for (int r = 0; r < rows.count; r += lanes<T>) {
+          const int some = std::min(lanes<T>, rows.count - r);
+          const T* from = dlogits + (row + r) * row_stride;
+          if (col == 1) {
+            load_columns<T>(reinterpret_cast<Vec<T>*>(tile + tile_place<T>(r, 0, C)), from, row_stride, some,
+                            static_cast<int>(C));
+          } else {
+            for (int64_t c = 0; c < C; ++c) store(tile + tile_place<T>(r, c, C), load_partial(from + c * col, some));
+          }
+        }
+        tiles.run.backward(into, columns_into, rows, tile, tiles.shape, row == first);
       });
       if (!start) {
         add(sum, chain, size);
-        add(bias_sum, chain + size, C);
+        add(column_sum, chain + size, C);
       }
     }
   });
   if (N == 0) {
-    std::fill(dweight, dweight + C * K, T(0));
-    std::fill(dbias, dbias + C, T(0));
+    if (sums) std::fill(sums, sums + C * x.columns, T(0));
+    if (column_sums) std::fill(column_sums, column_sums + C, T(0));
     return;
   }
   for (int64_t step = 1; step < groups.count; step *= 2)
     for (int64_t g = 0; g + step < groups.count; g += 2 * step) {
       add(partial.data() + g * size, partial.data() + (g + step) * size, size);
-      add(partial_bias.data() + g * C, partial_bias.data() + (g + step) * C, C);
+      add(partial_columns.data() + g * C, partial_columns.data() + (g + step) * C, C);
     }
-  unpack_weight(dweight, partial.data(), shape);
-  std::memcpy(dbias, partial_bias.data(), static_cast<std::size_t>(C) * sizeof(T));
+  if (sums) unpack_weight(sums, partial.data(), tiles.shape);
+  if (column_sums) std::memcpy(column_sums, partial_columns.data(), static_cast<std::size_t>(C) * sizeof(T));
 }
 
-// dx of few classes: every row is a sum of C rows of weights.
+// dx of few outputs: every row is a sum of C rows of weights.
 template <class T>
-void narrow_input_gradient(T* dx, const T* weight, const T* dlogits, int64_t N, int64_t K, int64_t C, int threads) {
+void input_gradient_of_few(T* dx, const T* weight, const T* dlogits, int64_t N, int64_t K, int64_t C, int threads) {
   constexpr int L = lanes<T>, R = 4;
   const Team team(threads, nanoseconds(N, K, C));
-  for_tiles((N + rows_per_task - 1) / rows_per_task, team, [&](int64_t task, int) {
+  for_tiles(blocks_of(N, rows_per_task), team, [&](int64_t task, int) {
     const int64_t end = std::min((task + 1) * rows_per_task, N);
     for (int64_t row = task * rows_per_task; row < end; row += R) {
       const int rows = static_cast<int>(std::min<int64_t>(R, end - row));
@@ -130,50 +190,50 @@ void narrow_input_gradient(T* dx, const T* weight, const T* dlogits, int64_t N, 
   });
 }
 
-// Sums of the columns in double, by groups of rows and a tree over them.
 template <class T>
 void column_sums(T* out, const T* a, int64_t rows, int64_t columns, int threads) {
-  const RowGroups groups(rows);
-  std::vector<double> partial(static_cast<std::size_t>(std::max<int64_t>(groups.count, 1) * columns));
-  const Team team(threads, static_cast<double>(rows) * static_cast<double>(columns) * 0.2);
-  for_tiles(groups.count, team, [&](int64_t group, int) {
-    double* sum = partial.data() + group * columns;
-    for (int64_t row = group * groups.height; row < std::min((group + 1) * groups.height, rows); ++row)
-      for (int64_t c = 0; c < columns; ++c) sum[c] += static_cast<double>(a[row * columns + c]);
-  });
-  for (int64_t step = 1; step < groups.count; step *= 2)
-    for (int64_t g = 0; g + step < groups.count; g += 2 * step)
-      add(partial.data() + g * columns, partial.data() + (g + step) * columns, columns);
-  for (int64_t c = 0; c < columns; ++c) out[c] = static_cast<T>(partial[static_cast<std::size_t>(c)]);
+  std::vector<double> sums(static_cast<std::size_t>(columns));
+  add_column_sums(sums, a, rows, threads);
+  write_sums(out, sums);
 }
 
 }  // namespace
 
 template <class T>
-void linear_forward(T* logits, const T* x, const T* weight, const T* bias, int64_t N, int64_t K, int64_t C,
-                    int threads) {
-  if (C <= narrow_outputs) narrow_forward(logits, x, weight, bias, N, K, C, threads);
-  else matrix_product<T>(logits, {x, K, 1}, {weight, K, 1}, bias, N, C, K, threads);
+void linear_forward(T* logits, const Features<T>& x, const T* weight, const T* bias, int64_t N, int64_t C,
+                    Activation activation, int threads) {
+  const int64_t K = x.columns;
+  if (C <= narrow_outputs) forward_to_few(logits, x, weight, bias, N, C, activation, threads);
+  else if (N <= narrow_outputs && N > 0) forward_from_few(logits, x, weight, bias, N, C, activation, threads);
+  else matrix_product<T>(logits, as_rows(x), {weight, K, 1}, N, C, K, {bias, activation}, threads);
 }
 
 template <class T>
-void linear_backward(T* dx, T* dweight, T* dbias, const T* x, const T* weight, const T* dlogits, int64_t N, int64_t K,
+void linear_backward(T* dx, T* dweight, T* dbias, const Features<T>& x, const T* weight, const T* dlogits, int64_t N,
                      int64_t C, int threads) {
+  const int64_t K = x.columns;
+  if (dx) {
+    if (C <= narrow_outputs) input_gradient_of_few(dx, weight, dlogits, N, K, C, threads);
+    else if (N <= narrow_outputs && N > 0)
+      outer_products<T>(dx, nullptr, rows_of(weight, K), dlogits, 1, C, C, N, threads);
+    else matrix_product<T>(dx, {dlogits, C, 1}, {weight, 1, K}, N, K, C, {}, threads);
+  }
   if (C <= narrow_outputs) {
-    narrow_input_gradient(dx, weight, dlogits, N, K, C, threads);
-    narrow_backward(dweight, dbias, x, dlogits, N, K, C, threads);
+    if (dweight) outer_products(dweight, dbias, x, dlogits, C, 1, N, C, threads);
+    else if (dbias) column_sums(dbias, dlogits, N, C, threads);
   } else {
-    matrix_product<T>(dx, {dlogits, C, 1}, {weight, 1, K}, nullptr, N, K, C, threads);
-    matrix_product<T>(dweight, {dlogits, 1, C}, {x, 1, K}, nullptr, C, K, N, threads);
-    column_sums(dbias, dlogits, N, C, threads);
+    if (dweight) matrix_product<T>(dweight, {dlogits, 1, C}, as_columns(x), C, K, N, {}, threads);
+    if (dbias) column_sums(dbias, dlogits, N, C, threads);
   }
 }
 
-template void linear_forward(float*, const float*, const float*, const float*, int64_t, int64_t, int64_t, int);
-template void linear_forward(double*, const double*, const double*, const double*, int64_t, int64_t, int64_t, int);
-template void linear_backward(float*, float*, float*, const float*, const float*, const float*, int64_t, int64_t,
+template void linear_forward(float*, const Features<float>&, const float*, const float*, int64_t, int64_t, Activation,
+                             int);
+template void linear_forward(double*, const Features<double>&, const double*, const double*, int64_t, int64_t,
+                             Activation, int);
+template void linear_backward(float*, float*, float*, const Features<float>&, const float*, const float*, int64_t,
                               int64_t, int);
-template void linear_backward(double*, double*, double*, const double*, const double*, const double*, int64_t, int64_t,
+template void linear_backward(double*, double*, double*, const Features<double>&, const double*, const double*, int64_t,
                               int64_t, int);
 
 }  // namespace softstep

@@ -2,7 +2,7 @@
 
 #include <algorithm>
 
-#include "simd/convert.hpp"
+#include "kernels/matrix_tiles.hpp"
 
 namespace softstep {
 
@@ -21,24 +21,21 @@ constexpr int cache_line = 64;
 constexpr int chain_vectors = 512;  // of features in one unbroken sum
 
 // One vector of features from column k of the padded rows on; at the edges the missing lanes are zero.
-template <class T, class X, bool Affine, bool Whole>
+template <class T, class X, bool Whole>
 SOFTSTEP_INLINE Vec<T> features(const X* row, int64_t k, int64_t lead, const LinearShape<T>& shape) {
-  Vec<T> x;
   row += k - lead;
   if constexpr (Whole) {
-    x = load_as<T>(row);
+    return load_as<T>(row);
   } else {
     const int64_t from = lead - k, to = from + shape.features;
-    x = load_as_range<T>(row, static_cast<int>(std::max<int64_t>(from, 0)),
-                         static_cast<int>(std::min<int64_t>(to, lanes<T>)));
+    return load_as_range<T>(row, static_cast<int>(std::max<int64_t>(from, 0)),
+                            static_cast<int>(std::min<int64_t>(to, lanes<T>)));
   }
-  if constexpr (Affine) x = fma<T>(x, load(shape.scale + k), load(shape.shift + k));
-  return x;
 }
 
 // The products of row_block rows and NC classes over features begin .. end, not yet added across lanes: sums[c * lanes
 // + r]. `weight` is that of the first class.
-template <class T, class X, bool Affine, int NC>
+template <class T, class X, int NC>
 SOFTSTEP_INLINE void forward_block(Vec<T>* sums, const X* const* rows, const T* weight, const LinearShape<T>& shape,
                                    int64_t begin, int64_t end, const char* next) {
   constexpr int L = lanes<T>;
@@ -51,7 +48,7 @@ SOFTSTEP_INLINE void forward_block(Vec<T>* sums, const X* const* rows, const T* 
   const auto multiply_add = [&]<bool Whole>(std::bool_constant<Whole>, int64_t k) {
     Vec<T> x[row_block<T>];
 #pragma GCC unroll 4
-    for (int r = 0; r < row_block<T>; ++r) x[r] = features<T, X, Affine, Whole>(at[r], k, lead, shape);
+    for (int r = 0; r < row_block<T>; ++r) x[r] = features<T, X, Whole>(at[r], k, lead, shape);
 #pragma GCC unroll 5
     for (int c = 0; c < NC; ++c) {
       const Vec<T> w = load(weight + c * L);
@@ -101,7 +98,7 @@ SOFTSTEP_INLINE void for_class_blocks(int64_t outputs, Visit visit) {
 }
 
 // Classes first .. first + NC - 1 of all rows of the tile, over features begin .. end.
-template <class T, class X, bool Affine, int NC>
+template <class T, class X, int NC>
 void forward_classes(T* logits, TileRows& x, const T* weight, const T* bias, const LinearShape<T>& shape, int64_t first,
                      int64_t begin, int64_t end) {
   constexpr int L = lanes<T>;
@@ -112,8 +109,8 @@ void forward_classes(T* logits, TileRows& x, const T* weight, const T* bias, con
       // without a row to fetch, one that is there already
       const bool fetch = x.next && x.fetched < tile_rows;
       const void* next = fetch ? x.next[x.fetched++] : x.rows[group + r];
-      forward_block<T, X, Affine, NC>(sums + r, rows + group + r, weight + first * L, shape, begin, end,
-                                      static_cast<const char*>(next));
+      forward_block<T, X, NC>(sums + r, rows + group + r, weight + first * L, shape, begin, end,
+                              static_cast<const char*>(next));
     }
     for (int c = 0; c < NC; ++c) {
       T* place = logits + tile_place<T>(group, first + c, shape.outputs);
@@ -123,14 +120,14 @@ void forward_classes(T* logits, TileRows& x, const T* weight, const T* bias, con
   }
 }
 
-template <class T, class X, bool Affine>
+template <class T, class X>
 void forward(T* logits, TileRows& x, const T* weight, const T* bias, const LinearShape<T>& shape) {
   constexpr int64_t chain = chain_vectors * lanes<T>;
   const int64_t columns = shape.lead + shape.features;
   for (int64_t begin = 0; begin == 0 || begin < columns; begin += chain) {
     const int64_t end = std::min(begin + chain, columns);
     for_class_blocks(shape.outputs, [&]<int NC>(std::integral_constant<int, NC>, int64_t first) {
-      forward_classes<T, X, Affine, NC>(logits, x, weight, bias, shape, first, begin, end);
+      forward_classes<T, X, NC>(logits, x, weight, bias, shape, first, begin, end);
     });
   }
 }
@@ -178,7 +175,7 @@ class Ahead {
 };
 
 // NC classes times V vectors of features from k on, over the rows of the tile. `dweight` is that of the first class.
-template <class T, class X, bool Affine, bool Whole, int NC, int V>
+template <class T, class X, bool Whole, int NC, int V>
 SOFTSTEP_INLINE void backward_block(T* dweight, const TileRows& x, const T* dlogits, int64_t k,
                                     const LinearShape<T>& shape, bool first, Ahead::Share ahead) {
   constexpr int L = lanes<T>;
@@ -193,7 +190,7 @@ SOFTSTEP_INLINE void backward_block(T* dweight, const TileRows& x, const T* dlog
   const auto add_row = [&](const X* row, const T* gradients) {
     Vec<T> xv[V];
 #pragma GCC unroll 4
-    for (int v = 0; v < V; ++v) xv[v] = features<T, X, Affine, Whole>(row, k + v * L, lead, shape);
+    for (int v = 0; v < V; ++v) xv[v] = features<T, X, Whole>(row, k + v * L, lead, shape);
 #pragma GCC unroll 5
     for (int c = 0; c < NC; ++c) {
       const Vec<T> g = broadcast<T>(gradients[c * L]);
@@ -220,7 +217,7 @@ SOFTSTEP_INLINE void backward_block(T* dweight, const TileRows& x, const T* dlog
     for (int v = 0; v < V; ++v) store(dweight + v * between + c * L, acc[c][v]);
 }
 
-template <class T, class X, bool Affine>
+template <class T, class X>
 void backward(T* dweight, T* dbias, TileRows& x, const T* dlogits, const LinearShape<T>& shape, bool first) {
   const int64_t outputs = shape.outputs;
   const int64_t passes = (outputs + class_block - 1) / class_block, vectors = shape.stride / lanes<T>;
@@ -229,8 +226,8 @@ void backward(T* dweight, T* dbias, TileRows& x, const T* dlogits, const LinearS
   // Features outermost: while they are in the first-level cache, all classes use them.
   const auto classes = [&]<bool Whole, int V>(std::bool_constant<Whole>, std::integral_constant<int, V>, int64_t k) {
     for_class_blocks(outputs, [&]<int NC>(std::integral_constant<int, NC>, int64_t c) {
-      backward_block<T, X, Affine, Whole, NC, V>(dweight + c * lanes<T>, x, dlogits + c * lanes<T>, k, shape, first,
-                                                 ahead.share(x.count));
+      backward_block<T, X, Whole, NC, V>(dweight + c * lanes<T>, x, dlogits + c * lanes<T>, k, shape, first,
+                                         ahead.share(x.count));
     });
   };
   // class_block times this many vectors of sums fill the registers, as in forward
@@ -250,39 +247,52 @@ void backward(T* dweight, T* dbias, TileRows& x, const T* dlogits, const LinearS
   }
 }
 
-template <class T, class X>
-LinearTiles<T> tiles_for(bool affine) {
-  if (affine) return {forward<T, X, true>, backward<T, X, true>};
-  return {forward<T, X, false>, backward<T, X, false>};
-}
-
 }  // namespace
 
 template <class T>
-LinearTiles<T> linear_tiles(Feature feature, bool affine) {
-  switch (feature) {
-    case Feature::uint8:
-      return tiles_for<T, std::uint8_t>(affine);
-    case Feature::float32:
-      return tiles_for<T, float>(affine);
-    default:
-      return tiles_for<T, double>(affine);
-  }
+bool read_directly(const Features<T>& x) {
+  return !x.scale && (x.type == Feature::uint8 || x.type == feature_of<T>());
 }
 
 template <class T>
-LinearShape<T> linear_shape(const void* x, int64_t row_bytes, Feature feature, int64_t features, int64_t outputs) {
-  const int64_t item = size_of(feature), line = std::min<int64_t>(cache_line, lanes<T> * item);
-  const auto offset = static_cast<int64_t>(reinterpret_cast<std::uintptr_t>(x) % static_cast<std::uintptr_t>(line));
-  const bool all_rows = row_bytes % line == 0 && offset % item == 0;
-  const bool one_chain = features + lanes<T> <= chain_vectors * lanes<T>;  // more would be cut elsewhere
-  const int64_t lead = all_rows && one_chain ? offset / item : 0;
-  return {features, outputs, lead, padded<T>(lead + features), nullptr, nullptr};
+LinearTiles<T> linear_tiles(const Features<T>& x) {
+  if (read_directly(x) && x.type == Feature::uint8) return {forward<T, std::uint8_t>, backward<T, std::uint8_t>};
+  return {forward<T, T>, backward<T, T>};
 }
 
-template LinearShape<float> linear_shape(const void*, int64_t, Feature, int64_t, int64_t);
-template LinearShape<double> linear_shape(const void*, int64_t, Feature, int64_t, int64_t);
-template LinearTiles<float> linear_tiles<float>(Feature, bool);
-template LinearTiles<double> linear_tiles<double>(Feature, bool);
+template <class T>
+LinearShape<T> linear_shape(const Features<T>& x, int64_t outputs) {
+  int64_t lead = 0;
+  if (read_directly(x)) {
+    const int64_t item = size_of(x.type), line = std::min<int64_t>(cache_line, lanes<T> * item);
+    const auto offset =
+        static_cast<int64_t>(reinterpret_cast<std::uintptr_t>(x.data) % static_cast<std::uintptr_t>(line));
+    const bool all_rows = x.row_bytes % line == 0 && offset % item == 0;
+    const bool one_chain = x.columns + lanes<T> <= chain_vectors * lanes<T>;  // more would be cut elsewhere
+    if (all_rows && one_chain) lead = offset / item;
+  }
+  return {x.columns, outputs, lead, padded<T>(lead + x.columns)};
+}
+
+template <class T>
+void TileSource<T>::point(const void** rows, int64_t position, int64_t count, T* scratch) const {
+  if (direct_) {
+    for (int64_t r = 0; r < tile_rows; ++r) rows[r] = x_.at(position + (r < count ? r : 0));
+    return;
+  }
+  copy_rows(scratch, as_rows(x_), position, count, 0, x_.columns);
+  for (int64_t r = 0; r < tile_rows; ++r) rows[r] = scratch + (r < count ? r : 0) * copied_stride<T>(x_.columns);
+}
+
+template struct LinearTiles<float>;
+template struct LinearTiles<double>;
+template class TileSource<float>;
+template class TileSource<double>;
+template bool read_directly(const Features<float>&);
+template bool read_directly(const Features<double>&);
+template LinearShape<float> linear_shape(const Features<float>&, int64_t);
+template LinearShape<double> linear_shape(const Features<double>&, int64_t);
+template LinearTiles<float> linear_tiles(const Features<float>&);
+template LinearTiles<double> linear_tiles(const Features<double>&);
 
 }  // namespace softstep

@@ -4,8 +4,8 @@
 //     forward    logits[r][c] = bias[c] + sum_k weight[c][k] x[r][k]          for the rows r of the tile
 //     backward   dweight[c][k] += sum_r dlogits[r][c] x[r][k],   dbias[c] += sum_r dlogits[r][c]
 //
-// Rows come as pointers, in any order and of any feature type, and are converted as they are loaded (convert.hpp); with
-// `affine` each feature becomes x scale[k] + shift[k] in the same breath.
+// Rows come as pointers, in any order. Bytes, and numbers of the type computed in, are read where they lie; features of
+// other types, or with a scale and shift, are converted a tile at a time (TileSource).
 //
 // Forward: `row_block` rows times up to 5 classes are summed in registers, the vectors along k. The lanes of 16 sums at
 // a time are then added by transposition, which leaves the logits with rows in the lanes, ready for
@@ -19,8 +19,9 @@
 // gradient a chain over the rows since `first`. The order depends on shapes alone.
 #pragma once
 
+#include "kernels/features.hpp"
+#include "kernels/matrix_tiles.hpp"
 #include "parallel.hpp"
-#include "simd/vec.hpp"
 
 namespace softstep {
 
@@ -38,17 +39,6 @@ struct RowGroups {
   }
 };
 
-enum class Feature { uint8, float32, float64 };
-
-template <class X>
-constexpr Feature feature_of() {
-  if constexpr (std::is_same_v<X, float>) return Feature::float32;
-  else if constexpr (std::is_same_v<X, double>) return Feature::float64;
-  else return Feature::uint8;
-}
-
-constexpr int64_t size_of(Feature f) { return f == Feature::uint8 ? 1 : f == Feature::float32 ? 4 : 8; }
-
 // Columns of weights and gradients are padded to whole vectors; the padding of weights is zero. A vector of columns of
 // all classes lies together, class after class (tile_place of the column): a block reads them at fixed distances.
 template <class T>
@@ -63,7 +53,6 @@ template <class T>
 struct LinearShape {
   int64_t features, outputs;  // K, C
   int64_t lead, stride;       // stride = padded<T>(lead + K)
-  const T *scale, *shift;     // (stride,) each, or null: both or neither
 };
 
 // The features of a tile, and of the next one. Both have tile_rows valid pointers: fewer rows repeat one of them.
@@ -90,12 +79,31 @@ struct LinearTiles {
   void (*backward)(T* dweight, T* dbias, TileRows& x, const T* dlogits, const LinearShape<T>& shape, bool first);
 };
 
+// Are the rows multiplied as they lie?
 template <class T>
-LinearTiles<T> linear_tiles(Feature feature, bool affine);
+bool read_directly(const Features<T>& x);
 
-// The shape for rows that begin at x, row_bytes apart.
 template <class T>
-LinearShape<T> linear_shape(const void* x, int64_t row_bytes, Feature feature, int64_t features, int64_t outputs);
+LinearTiles<T> linear_tiles(const Features<T>& x);
+
+template <class T>
+LinearShape<T> linear_shape(const Features<T>& x, int64_t outputs);
+
+// Rows of features as the tiles want them.
+template <class T>
+class TileSource {
+ public:
+  explicit TileSource(const Features<T>& x) : x_(x), direct_(read_directly(x)) {}
+
+  // Elements of scratch that a tile needs.
+  int64_t scratch() const { return direct_ ? 0 : tile_rows * copied_stride<T>(x_.columns); }
+  // Pointers to `count` rows from `position` on, valid as long as the scratch; the places beyond repeat the first.
+  void point(const void** rows, int64_t position, int64_t count, T* scratch) const;
+
+ private:
+  Features<T> x_;
+  bool direct_;
+};
 
 // (outputs, features) to the order of the tiles, the padding zero; and back. With `row` = 0 every class gets the same.
 template <class T>

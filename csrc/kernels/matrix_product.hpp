@@ -1,26 +1,30 @@
-// out (M, N) = a (M, K) b (N, K)^T + bias (N,), each operand in any two strides.
+// out (M, N) = f(a (M, K) b (N, K)^T + bias (N,)), f the identity or an activation; or the product is added to what is
+// there. Each operand lies along either axis, in any order along the other, and is of any feature type.
 //
-// Blocking, after Goto: b is packed once, in parallel, into panels of `panel` columns [block of K][panel][k][panel
-// columns]. The output is cut into tiles of rows times groups of panels; for each block of K a tile packs its rows into
-// strips [k][strip rows] and multiplies every strip with every panel, panels outermost, `strip` times `panel` sums in
-// registers. Panels are wide and strips low, which takes fewer broadcasts per multiply-add.
+// Blocking, after Goto: for each block of K, and of N where that is large, b is packed in parallel into panels
+// (matrix_tiles.hpp). The output is cut into tiles of rows times runs of panels; a tile goes over its panels a group at
+// a time, which stays in the second-level cache, and over its rows a strip at a time, which stays in the first.
 //
 // Numerics: each element is a chain over the k of a block, the blocks added in order, starting from the bias: the order
-// depends on K alone. Padding multiplies zeros that are not stored.
+// depends on K alone.
 #pragma once
 
+#include "kernels/activations.hpp"
+#include "kernels/matrix_tiles.hpp"
 #include "parallel.hpp"
 
 namespace softstep {
 
+// What becomes of the sums: with `add` they are added to the output, else to the bias, where there is one.
 template <class T>
-struct Operand {
-  const T* data;
-  int64_t row, col;  // element (i, k) is data[i * row + k * col]; one of them is 1
+struct Finish {
+  const T* bias = nullptr;
+  Activation activation = Activation::none;
+  bool add = false;
 };
 
 template <class T>
-void matrix_product(T* out, const Operand<T>& a, const Operand<T>& b, const T* bias, int64_t M, int64_t N, int64_t K,
-                    int threads);
+void matrix_product(T* out, const Operand<T>& a, const Operand<T>& b, int64_t M, int64_t N, int64_t K,
+                    const Finish<T>& finish, int threads);
 
 }  // namespace softstep

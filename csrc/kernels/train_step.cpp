@@ -4,6 +4,7 @@
 #include <limits>
 
 #include "kernels/cross_entropy_lanes.hpp"
+#include "kernels/train_step_wide.hpp"
 
 namespace softstep {
 
@@ -21,59 +22,53 @@ class Network {
  public:
   explicit Network(const TrainProblem<T>& p)
       : p_(p),
-        shape_(linear_shape<T>(p.x, p.row_bytes, p.feature, p.features, p.outputs)),
-        stride_(shape_.stride),
-        affine_(p.shift ? 2 * static_cast<std::size_t>(stride_) : 0),
+        x_(features_of(p)),
+        source_(x_),
+        shape_(linear_shape(x_, p.outputs)),
+        tiles_(linear_tiles(x_)),
         weight_(size()),
-        momentum_(p.rule.momentum != 0 ? size() : 0),
         scale_(folded() ? size() : 0),
-        scaled_(folded() ? size() : 0),
-        tiles_(linear_tiles<T>(p.feature, p.shift != nullptr)) {
-    if (p.shift) {
-      std::fill(affine_.data(), affine_.data() + 2 * stride_, T(0));
-      for (int64_t k = 0; k < p.features; ++k) {
-        affine_.data()[shape_.lead + k] = p.scale ? p.scale[k] : T(1);
-        affine_.data()[stride_ + shape_.lead + k] = p.shift[k];
-      }
-      shape_.scale = affine_.data();
-      shape_.shift = affine_.data() + stride_;
-    }
-    pack_weight(weight_.data(), p.weight, shape_, p.features);
-    if (p.rule.momentum != 0) pack_weight(momentum_.data(), p.weight_buffer, shape_, p.features);
+        scaled_(folded() ? size() : 0) {
+    pack_weight(weight_.data(), p.weight, shape_, p.x.columns);
     if (!folded()) return;
-    pack_weight(scale_.data(), p.scale, shape_, 0);
+    pack_weight(scale_.data(), p.x.scale, shape_, 0);
     for (std::size_t i = 0; i < size(); ++i) scaled_[i] = weight_[i] * scale_[i];
   }
 
-  bool folded() const { return p_.scale && !p_.shift; }
-  std::size_t size() const { return static_cast<std::size_t>(p_.outputs * stride_); }
+  bool folded() const { return p_.x.scale && !p_.x.shift; }
+  std::size_t size() const { return static_cast<std::size_t>(p_.outputs * shape_.stride); }
+  const LinearShape<T>& shape() const { return shape_; }
+  int64_t scratch() const { return 2 * source_.scratch(); }
+
+  // The gradient of the true weights: folded, the tiles' is that of the scaled ones.
+  Vec<T> true_gradient(const T* gradient, int64_t i) const {
+    return folded() ? load(gradient + i) * load(&scale_[i]) : load(gradient + i);
+  }
 
   // One step for the weights begin .. end (whole vectors) of the packed ones; the padding stays zero.
-  void update(const T* gradient, const Sgd<T>& rule, int64_t begin, int64_t end) const {
-    Vec<T> buffer{};
+  template <class Rule>
+  void update(const T* gradient, const Rule& rule, Vec<T> clip, T* const* states, int64_t begin, int64_t end) const {
+    Vec<T> state[Rule::states] = {};
     for (int64_t i = begin; i < end; i += lanes<T>) {
-      const Vec<T> grad = folded() ? load(gradient + i) * load(&scale_[i]) : load(gradient + i);
-      if (rule.momentum != 0) buffer = load(&momentum_[i]);
-      const Vec<T> w = rule.step(load(&weight_[i]), grad, &buffer);
-      if (rule.momentum != 0) store(&momentum_[i], buffer);
+      for (int k = 0; k < Rule::states; ++k)
+        if (rule.uses(k)) state[k] = load(states[k] + i);
+      const Vec<T> w = rule.step(load(&weight_[i]), true_gradient(gradient, i) * clip, state);
+      for (int k = 0; k < Rule::states; ++k)
+        if (rule.uses(k)) store(states[k] + i, state[k]);
       store(&weight_[i], w);
       if (folded()) store(&scaled_[i], w * load(&scale_[i]));
     }
   }
 
-  // What the steps have made of the parameters, to where the caller has them.
-  void write_back() const {
-    unpack_weight(p_.weight, weight_.data(), shape_);
-    if (p_.rule.momentum != 0) unpack_weight(p_.weight_buffer, momentum_.data(), shape_);
-  }
+  // What the steps have made of the weights, to where the caller has them.
+  void write_back() const { unpack_weight(p_.weight, weight_.data(), shape_); }
 
   std::size_t tile_size() const { return static_cast<std::size_t>(p_.outputs * tile_rows); }
-  int64_t row_number(int64_t position) const { return p_.order ? p_.order[position] : position; }
+  int64_t row_number(int64_t position) const { return x_.number(position); }
 
-  // Pointers to `count` rows from `position` on; the places beyond repeat the first.
-  void point(const void** rows, int64_t position, int64_t count) const {
-    for (int64_t r = 0; r < tile_rows; ++r)
-      rows[r] = static_cast<const char*>(p_.x) + row_number(position + (r < count ? r : 0)) * p_.row_bytes;
+  // Pointers to `count` rows from `position` on, for one of the two tiles that a thread has in hand.
+  void point(const void** rows, int64_t position, int64_t count, T* scratch, int side) const {
+    source_.point(rows, position, count, scratch + side * source_.scratch());
   }
 
   // Logits of a tile, their loss, and with Gradient the loss's gradient in their place.
@@ -141,11 +136,19 @@ class Network {
       if (!(loss[r] - loss[r] == 0)) result.first_bad = first + r;
   }
 
+  // A scale alone is folded into the weights.
+  static Features<T> features_of(const TrainProblem<T>& p) {
+    Features<T> x = p.x;
+    if (!x.shift) x.scale = nullptr;
+    return x;
+  }
+
   const TrainProblem<T>& p_;
+  Features<T> x_;
+  TileSource<T> source_;
   LinearShape<T> shape_;
-  int64_t stride_;
-  Scratch<T> affine_, weight_, momentum_, scale_, scaled_;
   LinearTiles<T> tiles_;
+  Scratch<T> weight_, scale_, scaled_;
 };
 
 double step_nanoseconds(int64_t rows, int64_t features, int64_t outputs) {
@@ -153,36 +156,52 @@ double step_nanoseconds(int64_t rows, int64_t features, int64_t outputs) {
 }
 
 // One run of minibatches; every thread of the team calls work().
-template <class T>
+template <class T, class Rule>
 class Run {
  public:
-  Run(const TrainProblem<T>& p, int threads)
+  Run(const TrainProblem<T>& p, const Rule& rule, int threads)
       : p_(p),
+        rule_(rule),
         network_(p),
         steps_((p.rows + p.batch_size - 1) / p.batch_size),
         most_groups_(RowGroups(std::min(p.batch_size, p.rows)).count),
         gradient_(static_cast<std::size_t>(most_groups_) * network_.size()),
         bias_gradient_(static_cast<std::size_t>(most_groups_ * p.outputs)),
         logits_(static_cast<std::size_t>(threads) * network_.tile_size()),
-        group_loss_(static_cast<std::size_t>(most_groups_)) {}
+        scratch_(static_cast<std::size_t>(threads * network_.scratch())),
+        states_(static_cast<std::size_t>(Rule::states) * network_.size()),
+        squares_(static_cast<std::size_t>(blocks_of(size(), chunk) + 1)),
+        group_loss_(static_cast<std::size_t>(most_groups_)) {
+    for (int k = 0; k < Rule::states; ++k) {
+      state_[k] = states_.data() + k * size();
+      if (rule.uses(k)) pack_weight(state_[k], p.weight_state[k], network_.shape(), p.x.columns);
+    }
+  }
 
   int64_t groups() const { return most_groups_; }
-  void write_back() const { network_.write_back(); }
+  void write_back() const {
+    network_.write_back();
+    for (int k = 0; k < Rule::states; ++k)
+      if (rule_.uses(k)) unpack_weight(p_.weight_state[k], state_[k], network_.shape());
+  }
   bool interrupted() const { return interrupt_.stopped(); }
   const TrainResult& result() const { return result_; }
 
   void work(int thread, int threads) {
     T* logits = logits_.data() + static_cast<std::size_t>(thread) * network_.tile_size();
+    T* scratch = scratch_.data() + thread * network_.scratch();
     const void* pointers[2][tile_rows];
     int side = 0;
+    Rule rule = rule_;
     Place here = start(0, thread, threads);
-    if (here.step < steps_) network_.point(pointers[side], here.begin, tile_end(here) - here.begin);
+    if (here.step < steps_) network_.point(pointers[side], here.begin, tile_end(here) - here.begin, scratch, side);
     for (int64_t step = 0; step < steps_; ++step) {
       const RowGroups groups = groups_of(step);
       const T row_weight = static_cast<T>(1.0 / static_cast<double>(batch_end(step) - step * p_.batch_size));
       while (here.step == step) {
         const Place next = after(here, thread, threads);
-        if (next.step < steps_) network_.point(pointers[!side], next.begin, tile_end(next) - next.begin);
+        if (next.step < steps_)
+          network_.point(pointers[!side], next.begin, tile_end(next) - next.begin, scratch, !side);
         TileRows x{pointers[side], next.step < steps_ ? pointers[!side] : nullptr,
                    static_cast<int>(tile_end(here) - here.begin)};
         const TileLoss tile = network_.template loss<true>(logits, x, here.begin, row_weight);
@@ -205,7 +224,8 @@ class Run {
         if (thread == 0) result_.bad_row = interrupt_.stopped() ? -1 : bad_row(groups.count);
         return;  // every thread sees the same
       }
-      update(step, groups.count, thread, threads);
+      update(rule, groups.count, thread, threads);
+      rule.advance();
       if (thread == 0) record(step, groups.count);
       if (threads > 1) barrier_.wait(threads);
     }
@@ -287,38 +307,68 @@ class Run {
   }
 
   // This thread's slice of the parameters: the rest of the tree, then the optimizer.
-  void update(int64_t step, int64_t groups, int thread, int threads) const {
-    constexpr int L = lanes<T>;
-    const int64_t vectors = size() / L;
-    const int64_t begin = vectors * thread / threads * L, end = vectors * (thread + 1) / threads * L;
+  void update(const Rule& rule, int64_t groups, int thread, int threads) {
+    const int64_t chunks = blocks_of(size(), chunk);
+    const int64_t first = chunks * thread / threads, last = chunks * (thread + 1) / threads;
+    const int64_t begin = first * chunk, end = std::min(last * chunk, size());
     for_nodes(groups, threads, [&](int64_t node, int64_t other, int owner) {
       if (owner < 0) add(node, other, begin, end);
     });
-    Sgd<T> rule = p_.rule;
-    rule.first_step = rule.first_step && step == 0;
-    network_.update(gradient(0), rule, begin, end);
-    if (thread == 0 && p_.bias) update_bias(rule, groups);
+    if (thread == 0 && p_.bias)
+      for_nodes(groups, 1, [&](int64_t node, int64_t other, int) {
+        for (int64_t c = 0; c < p_.outputs; ++c) bias_gradient(node)[c] += bias_gradient(other)[c];
+      });
+    Vec<T> clip = broadcast<T>(1);
+    if (p_.max_norm > 0) {
+      for (int64_t part = first; part < last; ++part) squares_[static_cast<std::size_t>(part)] = squares_of(part);
+      if (thread == 0) squares_.back() = bias_squares();
+      if (threads > 1) barrier_.wait(threads);
+      std::vector<double> sums = squares_;
+      clip = broadcast<T>(static_cast<T>(clip_factor(std::sqrt(tree_sum(sums)), p_.max_norm)));
+    }
+    network_.update(gradient(0), rule, clip, state_, begin, end);
+    if (thread == 0 && p_.bias) update_bias(rule, clip);
   }
 
-  void update_bias(const Sgd<T>& rule, int64_t groups) const {
-    for_nodes(groups, 1, [&](int64_t node, int64_t other, int) {
-      for (int64_t c = 0; c < p_.outputs; ++c) bias_gradient(node)[c] += bias_gradient(other)[c];
-    });
-    const bool momentum = rule.momentum != 0;
-    Vec<T> b{};
+  double squares_of(int64_t part) const {
+    double sum = 0;
+    for (int64_t i = part * chunk; i < std::min((part + 1) * chunk, size()); i += lanes<T>) {
+      T g[lanes<T>];
+      store(g, network_.true_gradient(gradient(0), i));
+      for (T value : g) sum += static_cast<double>(value) * static_cast<double>(value);
+    }
+    return sum;
+  }
+
+  double bias_squares() const {
+    double sum = 0;
+    for (int64_t c = 0; c < (p_.bias ? p_.outputs : 0); ++c)
+      sum += static_cast<double>(bias_gradient(0)[c]) * static_cast<double>(bias_gradient(0)[c]);
+    return sum;
+  }
+
+  void update_bias(const Rule& rule, Vec<T> clip) const {
+    Vec<T> state[Rule::states] = {};
     for (int64_t c = 0; c < p_.outputs; c += lanes<T>) {
       const int some = static_cast<int>(std::min<int64_t>(lanes<T>, p_.outputs - c));
-      if (momentum) b = load_partial(p_.bias_buffer + c, some);
-      store_partial(p_.bias + c,
-                    rule.step(load_partial(p_.bias + c, some), load_partial(bias_gradient(0) + c, some), &b), some);
-      if (momentum) store_partial(p_.bias_buffer + c, b, some);
+      for (int k = 0; k < Rule::states; ++k)
+        if (rule.uses(k)) state[k] = load_partial(p_.bias_state[k] + c, some);
+      const Vec<T> grad = load_partial(bias_gradient(0) + c, some) * clip;
+      store_partial(p_.bias + c, rule.step(load_partial(p_.bias + c, some), grad, state), some);
+      for (int k = 0; k < Rule::states; ++k)
+        if (rule.uses(k)) store_partial(p_.bias_state[k] + c, state[k], some);
     }
   }
 
+  static constexpr int64_t chunk = 16 * lanes<T>;  // of parameters, that one thread updates
+
   const TrainProblem<T>& p_;
+  const Rule rule_;  // of the first step
   Network<T> network_;
   int64_t steps_, most_groups_;
-  Scratch<T> gradient_, bias_gradient_, logits_;
+  Scratch<T> gradient_, bias_gradient_, logits_, scratch_, states_;
+  T* state_[Rule::states];
+  std::vector<double> squares_;
   std::vector<GroupLoss> group_loss_;
   Barrier barrier_;
   Interrupt interrupt_;
@@ -327,13 +377,14 @@ class Run {
 
 }  // namespace
 
-template <class T>
-TrainResult train(const TrainProblem<T>& p, int requested) {
+template <class T, class Rule>
+TrainResult train(const TrainProblem<T>& p, Rule rule, int requested) {
   if (p.rows == 0) return {};
+  if (p.outputs > narrow_outputs) return train_wide(p, rule, requested);
   const int64_t groups = RowGroups(std::min(p.batch_size, p.rows)).count;
-  const Team team(requested, step_nanoseconds(std::min(p.batch_size, p.rows), p.features, p.outputs));
+  const Team team(requested, step_nanoseconds(std::min(p.batch_size, p.rows), p.x.columns, p.outputs));
   const int threads = static_cast<int>(std::min<int64_t>(team.threads(), groups));
-  Run<T> run(p, threads);
+  Run<T, Rule> run(p, rule, threads);
   if (threads == 1) {
     run.work(0, 1);
   } else {
@@ -349,22 +400,25 @@ TrainResult train(const TrainProblem<T>& p, int requested) {
 
 template <class T>
 TrainResult evaluate(const TrainProblem<T>& p, int requested) {
+  if (p.outputs > narrow_outputs) return evaluate_wide(p, requested);
   const Network<T> network(p);
   constexpr int64_t height = 8 * tile_rows;
   const int64_t count = (p.rows + height - 1) / height;
-  const Team team(requested, step_nanoseconds(p.rows, p.features, p.outputs) / 2);
+  const Team team(requested, step_nanoseconds(p.rows, p.x.columns, p.outputs) / 2);
   const Scratch<T> logits(static_cast<std::size_t>(team.threads()) * network.tile_size());
+  const Scratch<T> scratches(static_cast<std::size_t>(team.threads() * network.scratch()));
   std::vector<double> loss(static_cast<std::size_t>(count));
   std::vector<int64_t> correct(static_cast<std::size_t>(count));
   for_tiles(count, team, [&](int64_t part, int thread) {
     const int64_t end = std::min((part + 1) * height, p.rows);
     T* own = logits.data() + static_cast<std::size_t>(thread) * network.tile_size();
+    T* scratch = scratches.data() + thread * network.scratch();
     const void* pointers[2][tile_rows];
     int side = 0;
-    network.point(pointers[0], part * height, std::min<int64_t>(tile_rows, end - part * height));
+    network.point(pointers[0], part * height, std::min<int64_t>(tile_rows, end - part * height), scratch, 0);
     for (int64_t begin = part * height; begin < end; begin += tile_rows, side = !side) {
       const int64_t next = begin + tile_rows;
-      if (next < end) network.point(pointers[!side], next, std::min<int64_t>(tile_rows, end - next));
+      if (next < end) network.point(pointers[!side], next, std::min<int64_t>(tile_rows, end - next), scratch, !side);
       TileRows x{pointers[side], next < end ? pointers[!side] : nullptr,
                  static_cast<int>(std::min<int64_t>(tile_rows, end - begin))};
       const TileLoss tile = network.template loss<false>(own, x, begin, T(0));
@@ -379,9 +433,13 @@ TrainResult evaluate(const TrainProblem<T>& p, int requested) {
   return result;
 }
 
-template TrainResult train(const TrainProblem<float>&, int);
-template TrainResult train(const TrainProblem<double>&, int);
-template TrainResult evaluate(const TrainProblem<float>&, int);
-template TrainResult evaluate(const TrainProblem<double>&, int);
+#define SOFTSTEP_TRAIN(T)                                              \
+  template TrainResult train(const TrainProblem<T>&, Sgd<T>, int);     \
+  template TrainResult train(const TrainProblem<T>&, Rmsprop<T>, int); \
+  template TrainResult train(const TrainProblem<T>&, Adam<T>, int);    \
+  template TrainResult evaluate(const TrainProblem<T>&, int);
+SOFTSTEP_TRAIN(float)
+SOFTSTEP_TRAIN(double)
+#undef SOFTSTEP_TRAIN
 
 }  // namespace softstep

@@ -16,8 +16,13 @@
 //
 // The cut depends on the size of the minibatch alone, so the bits do not depend on the number of threads.
 //
+// More than narrow_outputs outputs: a minibatch is a linear_cross_entropy (or its squares) and a step of the optimizer.
+//
 // A scale without a shift is folded into the weights: logits = (weight scale) x_raw, dweight = scale (dlogits^T x_raw).
 // With a shift each feature becomes x scale + shift as it is loaded; folding that too could cancel.
+//
+// Clipping: the squares of the gradients are summed in double, chunk by chunk of the parameters, after one more
+// barrier.
 //
 // A minibatch whose loss is not finite is not applied: the run ends with the parameters of the step before. Features
 // that are not finite always make the loss so: they leave no finite logit. The interrupt flag is honoured at the same
@@ -31,17 +36,13 @@ namespace softstep {
 
 template <class T>
 struct TrainProblem {
-  Feature feature;
-  const void* x;  // row i begins row_bytes * i bytes further
-  int64_t row_bytes, features, outputs;
-  const int64_t* order;  // (rows,) row numbers, or null: 0, 1, 2, ...
-  int64_t rows, batch_size;
-  const int64_t* labels;           // by row number: softmax regression; or null
-  const T* targets;                // (., outputs) by row number: linear regression; or null
-  const T *scale, *shift;          // (features,) each, or null
-  T *weight, *bias;                // (outputs, features), (outputs,); bias may be null
-  T *weight_buffer, *bias_buffer;  // momentum, or null
-  Sgd<T> rule;                     // first_step holds for the first minibatch only
+  Features<T> x;  // in the order of training; here a scale may come without a shift
+  int64_t outputs, rows, batch_size;
+  const int64_t* labels;               // by row number: softmax regression; or null
+  const T* targets;                    // (., outputs) by row number: linear regression; or null
+  T *weight, *bias;                    // (outputs, columns), (outputs,); bias may be null
+  T *weight_state[3], *bias_state[3];  // what the optimizer uses of them
+  double max_norm = 0;                 // of the gradients of a step; 0: they are not clipped
 };
 
 struct TrainResult {
@@ -50,11 +51,11 @@ struct TrainResult {
   int64_t bad_row = -1;  // the row number that ended the run, or -1
 };
 
-// Throws Interrupted with the parameters of a whole step.
-template <class T>
-TrainResult train(const TrainProblem<T>& problem, int threads);
+// The rule (optimizers.hpp) is that of the first step. Throws Interrupted with the parameters of a whole step.
+template <class T, class Rule>
+TrainResult train(const TrainProblem<T>& problem, Rule rule, int threads);
 
-// Loss and correct predictions with the parameters as they are; batch_size, rule and buffers are not looked at.
+// Loss and correct predictions with the parameters as they are; what only training needs is not looked at.
 template <class T>
 TrainResult evaluate(const TrainProblem<T>& problem, int threads);
 

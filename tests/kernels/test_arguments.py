@@ -133,6 +133,8 @@ def test_other_dtypes_are_refused(case: str) -> None:
         np.ones((6, 5), object), np.full((6, 5), "1"), np.ones((6, 5), "M8[s]"),
         np.zeros((6, 5), [("a", "f4")]), [["a"] * 5] * 6, None,
     ]  # fmt: skip
+    if name == "x":
+        bad = bad[1:]  # features may be float16
     for given in bad:
         with pytest.raises((TypeError, ValueError), match=name):
             INPUTS[case](given)

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import contextlib
 import functools
-import importlib
+import importlib.util
 import os
 import platform
 from collections.abc import Iterator
@@ -19,8 +19,12 @@ from typing import TYPE_CHECKING
 
 from softstep._native import _cpu
 
-supported: tuple[str, ...] = _cpu.supported_levels()
-"""The levels this machine can run, lowest first."""
+supported: tuple[str, ...] = tuple(
+    level
+    for level in _cpu.supported_levels()
+    if importlib.util.find_spec(f"{__name__}._native_{level}")
+)
+"""The levels that this machine can run and this build holds, lowest first."""
 
 
 @functools.cache

@@ -5,6 +5,7 @@ of 0 means automatic. A step of an optimizer returns NotImplemented, with nothin
 gradient has to be converted first.
 """
 
+from collections.abc import Sequence
 from typing import Any
 
 from numpy.typing import NDArray
@@ -33,16 +34,45 @@ def cross_entropy(
     count_correct: bool,
     threads: int,
 ) -> tuple[float, float, int]: ...
-def linear(out: _Array, x: _Array, weight: _Array, bias: _Array | None, threads: int) -> None: ...
+def linear(
+    out: _Array,
+    x: _Array,
+    weight: _Array,
+    bias: _Array | None,
+    scale: _Array | None,
+    shift: _Array | None,
+    activation: str,
+    threads: int,
+) -> None: ...
 def linear_backward(
-    dx: _Array,
-    dweight: _Array,
-    dbias: _Array,
+    dx: _Array | None,
+    dweight: _Array | None,
+    dbias: _Array | None,
     x: _Array,
     weight: _Array,
     dlogits: _Array,
+    scale: _Array | None,
+    shift: _Array | None,
     threads: int,
 ) -> None: ...
+def linear_cross_entropy(
+    row_loss: _Array | None,
+    dx: _Array | None,
+    dweight: _Array | None,
+    dbias: _Array | None,
+    x: _Array,
+    weight: _Array,
+    bias: _Array | None,
+    target: _Array,
+    class_weight: _Array | None,
+    sample_weight: _Array | None,
+    ignore_index: int,
+    label_smoothing: float,
+    scale: _Array | None,
+    shift: _Array | None,
+    mean: bool,
+    threads: int,
+) -> tuple[float, float]: ...
 def squared_error(
     element_loss: _Array | None,
     dprediction: _Array | None,
@@ -101,8 +131,8 @@ def clip_grad_norm(grads: _Arrays, max_norm: float, threads: int) -> float: ...
 def train(
     weight: _Array,
     bias: _Array | None,
-    weight_buffer: _Array | None,
-    bias_buffer: _Array | None,
+    weight_states: Sequence[_Array | None],
+    bias_states: Sequence[_Array | None],
     x: _Array,
     target: _Array,
     labels: bool,
@@ -110,13 +140,9 @@ def train(
     scale: _Array | None,
     shift: _Array | None,
     batch_size: int,
-    lr: float,
-    momentum: float,
-    dampening: float,
-    weight_decay: float,
-    nesterov: bool,
-    maximize: bool,
-    first_step: bool,
+    rule: str,
+    settings: dict[str, Any],
+    max_norm: float | None,
     threads: int,
 ) -> tuple[float, int, int, int, int]: ...
 def evaluate(

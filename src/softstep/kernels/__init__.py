@@ -7,6 +7,10 @@ from __future__ import annotations
 
 from softstep.kernels.cross_entropy import ByProducts, cross_entropy, cross_entropy_with_grad
 from softstep.kernels.linear import linear, linear_backward
+from softstep.kernels.linear_cross_entropy import (
+    linear_cross_entropy,
+    linear_cross_entropy_with_grad,
+)
 from softstep.kernels.losses import mse_loss, mse_loss_with_grad
 from softstep.kernels.optimizers import (
     adam_step,
@@ -15,6 +19,7 @@ from softstep.kernels.optimizers import (
     rmsprop_step,
     sgd_step,
 )
+from softstep.kernels.rules import OptimizerRule
 from softstep.kernels.softmax import log_softmax, logsumexp, softmax
 from softstep.kernels.train_step import (
     TrainRun,
@@ -26,6 +31,7 @@ from softstep.kernels.train_step import (
 
 __all__ = [
     "ByProducts",
+    "OptimizerRule",
     "TrainRun",
     "adam_step",
     "adamw_step",
@@ -36,6 +42,8 @@ __all__ = [
     "evaluate_softmax_regression",
     "linear",
     "linear_backward",
+    "linear_cross_entropy",
+    "linear_cross_entropy_with_grad",
     "log_softmax",
     "logsumexp",
     "mse_loss",

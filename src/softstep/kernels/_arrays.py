@@ -54,6 +54,72 @@ def as_float(name: str, value: ArrayLike, like: Array | None = None, like_name: 
     return array
 
 
+_NARROW = {np.dtype(np.uint8), np.dtype(np.int8), np.dtype(np.float16)}
+
+
+def as_features(name: str, value: ArrayLike) -> Array:
+    """Rows of features as the native functions read them: each row contiguous, in any stride.
+
+    uint8, int8, float16, float32 and float64 stay what they are, bfloat16 (of ml_dtypes) is passed
+    as its bits in uint16, and other integers become float64. Copied only where a row is not
+    contiguous, aligned or of native byte order.
+    """
+    array = as_array(name, value)
+    dtype = array.dtype
+    if dtype.name == "bfloat16":
+        array = array.view(np.uint16) if array.flags.c_contiguous else array.copy().view(np.uint16)
+    elif dtype not in _NARROW and dtype not in _FLOATS:
+        if dtype.kind == "f" and dtype.newbyteorder("=") in _NARROW | _FLOATS:
+            array = array.astype(dtype.newbyteorder("="))
+        elif dtype.kind in "iu":
+            array = array.astype(np.float64)
+        else:
+            raise TypeError(
+                f"{name} has dtype {dtype}; accepted: uint8, int8, float16, bfloat16, float32, "
+                "float64, integers"
+            )
+    whole = array.itemsize
+    if (
+        array.ndim == 2
+        and array.size
+        and (
+            not array.flags.aligned
+            or (array.shape[1] > 1 and array.strides[1] != whole)
+            or array.strides[0] % whole
+        )
+    ):
+        array = np.array(array, order="C")
+    return array
+
+
+def is_narrow(features: Array) -> bool:
+    """Tell whether these are of a type that only features have (bfloat16 as uint16)."""
+    return features.dtype in _NARROW or features.dtype == np.uint16
+
+
+def as_affine(
+    scale: ArrayLike | None, shift: ArrayLike | None, columns: int, dtype: Any
+) -> tuple[Array | None, Array | None]:
+    """Scale and shift of features as two arrays (columns,), or neither."""
+    if shift is None and scale is None:
+        return None, None
+    return (
+        _per_feature("scale", 1.0 if scale is None else scale, columns, dtype),
+        _per_feature("shift", 0.0 if shift is None else shift, columns, dtype),
+    )
+
+
+def _per_feature(name: str, value: ArrayLike, columns: int, dtype: Any) -> Array:
+    array = as_array(name, value)
+    if array.dtype.kind not in "fiu":
+        raise TypeError(
+            f"{name} has dtype {array.dtype}; accepted: a number, or an array of floats"
+        )
+    if array.ndim == 0:
+        return np.full(columns, array, dtype)
+    return np.ascontiguousarray(array, dtype)
+
+
 def as_targets(name: str, value: ArrayLike) -> NDArray[np.int64]:
     """Class indices of any integer dtype as contiguous int64."""
     array = as_array(name, value)

@@ -248,8 +248,8 @@ def _run(
         t,
         w,
         s,
-        _index(ignore_index),
-        _number("label_smoothing", label_smoothing),
+        as_index(ignore_index),
+        as_number("label_smoothing", label_smoothing),
         reduction == "mean",
         "correct" in wanted,
         resolve_threads(threads),
@@ -280,14 +280,16 @@ def _names(byproducts: Sequence[str]) -> Sequence[str]:
     return names
 
 
-def _index(ignore_index: int) -> int:
+def as_index(ignore_index: int) -> int:
+    """Return `ignore_index` as an int, or raise TypeError."""
     try:
         return operator.index(ignore_index)
     except TypeError:
         raise TypeError(f"ignore_index is {ignore_index!r}; accepted: an integer") from None
 
 
-def _number(name: str, value: float) -> float:
+def as_number(name: str, value: float) -> float:
+    """Return `value` as a float, or raise TypeError."""
     try:
         return float(value)
     except (TypeError, ValueError):

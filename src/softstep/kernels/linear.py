@@ -1,13 +1,27 @@
-"""Matrix product plus bias, and its backward pass."""
+"""Matrix product plus bias, an activation on top where wanted, and the backward pass."""
 
 from __future__ import annotations
+
+from collections.abc import Collection
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import ArrayLike
 
 from softstep import _native
-from softstep.kernels._arrays import Array, as_float, check_apart
+from softstep.kernels._arrays import (
+    Array,
+    as_affine,
+    as_features,
+    as_float,
+    check_apart,
+    is_narrow,
+)
 from softstep.runtime import resolve_threads
+
+Activation = Literal["relu", "sigmoid", "tanh"]
+Gradient = Literal["dx", "dweight", "dbias"]
+GRADIENTS: tuple[Gradient, ...] = ("dx", "dweight", "dbias")
 
 
 def linear(
@@ -15,22 +29,31 @@ def linear(
     weight: ArrayLike,
     bias: ArrayLike | None = None,
     *,
+    activation: Activation | None = None,
+    scale: ArrayLike | None = None,
+    shift: ArrayLike | None = None,
     out: Array | None = None,
     threads: int | None = None,
 ) -> Array:
-    r"""Matrix product plus bias, :math:`x W^\top + b`.
+    r"""Matrix product plus bias, :math:`f(x W^\top + b)`.
 
     Parameters
     ----------
-    x : array_like, (N, K), float32 or float64
-        Lists and integer arrays become float64. Copied only if not C-contiguous, aligned and of
-        native byte order; so are the other inputs.
-    weight : array_like, (C, K), dtype of `x`
-        One row per output, as in ``torch.nn.Linear``.
-    bias : array_like, (C,), dtype of `x`, optional
+    x : array_like, (N, K), uint8, int8, float16, bfloat16 (ml_dtypes), float32 or float64
+        Narrow types are converted as they are read, never as a whole. Lists and other integers
+        become float64. Rows may lie in any stride; copied only if a row is not contiguous, aligned
+        and of native byte order.
+    weight : array_like, (C, K), float32 or float64
+        One row per output, as in ``torch.nn.Linear``. The dtype computed in: that of `x`, unless
+        `x` is of a narrow type. Copied only if not C-contiguous, aligned and of native byte order.
+    bias : array_like, (C,), dtype of `weight`, optional
+    activation : {"relu", "sigmoid", "tanh"}, optional
+        Applied to the result; none by default.
+    scale, shift : float or array_like (K,), optional
+        The features are ``x * scale + shift``.
     out : ndarray, (N, C), optional
-        Where the result goes: dtype of `x`, C-contiguous, aligned, writable, no overlap with the
-        inputs.
+        Where the result goes: dtype of `weight`, C-contiguous, aligned, writable, no overlap with
+        the inputs.
     threads : int, optional
         How many threads at the most; see `softstep.threads`. Results do not depend on it.
 
@@ -43,7 +66,7 @@ def linear(
     TypeError
         A dtype that is not accepted, or arrays of different dtypes.
     ValueError
-        Shapes that do not fit, no outputs, an `out` that does not fit.
+        Shapes that do not fit, no outputs, an unknown activation, an `out` that does not fit.
 
     References
     ----------
@@ -54,30 +77,48 @@ def linear(
     >>> from softstep.kernels import linear
     >>> linear([[1.0, 2.0]], [[3.0, 4.0], [5.0, 6.0]], [0.5, 0.0])
     array([[11.5, 17. ]])
+    >>> linear([[1.0, 2.0]], [[3.0, -4.0]], activation="relu")
+    array([[0.]])
     """
-    xa = as_float("x", x)
-    w = as_float("weight", weight, xa, "x")
-    b = None if bias is None else as_float("bias", bias, xa, "x")
-    for name, value, array in (("x", x, xa), ("weight", weight, w), ("bias", bias, b)):
-        check_apart(out, name, value, array)
+    xa = as_features("x", x)
+    w = as_weight(weight, xa)
+    b = None if bias is None else as_float("bias", bias, w, "weight")
+    if activation not in (None, "relu", "sigmoid", "tanh"):
+        raise ValueError(f"activation is {activation!r}; accepted: 'relu', 'sigmoid', 'tanh', None")
     if out is None:
         # ill-shaped inputs get an output of some shape: the native checks name the input first
-        out = np.empty((*xa.shape[:1], *w.shape[:1]), xa.dtype)
-    _native.module.linear(out, xa, w, b, resolve_threads(threads))
+        out = np.empty((*xa.shape[:1], *w.shape[:1]), w.dtype)
+    else:
+        for name, value, array in (("x", x, xa), ("weight", weight, w), ("bias", bias, b)):
+            check_apart(out, name, value, array)
+    affine = as_affine(scale, shift, xa.shape[-1] if xa.ndim else 0, w.dtype)
+    _native.module.linear(out, xa, w, b, *affine, activation or "none", resolve_threads(threads))
     return out
 
 
 def linear_backward(
-    x: ArrayLike, weight: ArrayLike, dlogits: ArrayLike, *, threads: int | None = None
-) -> tuple[Array, Array, Array]:
+    x: ArrayLike,
+    weight: ArrayLike,
+    dlogits: ArrayLike,
+    *,
+    wanted: Collection[Gradient] = GRADIENTS,
+    scale: ArrayLike | None = None,
+    shift: ArrayLike | None = None,
+    threads: int | None = None,
+) -> tuple[Any, Any, Any]:
     r"""Gradients of :math:`x W^\top + b`, given the gradient of its result.
 
     Parameters
     ----------
-    x : array_like, (N, K), float32 or float64
-    weight : array_like, (C, K), dtype of `x`
-    dlogits : array_like, (N, C), dtype of `x`
+    x : array_like, (N, K)
+    weight : array_like, (C, K)
+        As `linear`.
+    dlogits : array_like, (N, C), dtype of `weight`
         The gradient with respect to the result.
+    wanted : collection of {"dx", "dweight", "dbias"}
+        The gradients to compute, all by default; None is returned in the place of the others.
+    scale, shift : float or array_like (K,), optional
+        The features are ``x * scale + shift``; `dx` is the gradient with respect to them.
     threads : int, optional
 
     Returns
@@ -105,10 +146,30 @@ def linear_backward(
     >>> dx, dweight, dbias
     (array([[30., 40.]]), array([[10., 20.]]), array([10.]))
     """
-    xa = as_float("x", x)
-    w = as_float("weight", weight, xa, "x")
-    g = as_float("dlogits", dlogits, xa, "x")
-    dx, dweight = np.empty(xa.shape, xa.dtype), np.empty(w.shape, xa.dtype)
-    dbias = np.empty(w.shape[:1], xa.dtype)
-    _native.module.linear_backward(dx, dweight, dbias, xa, w, g, resolve_threads(threads))
+    xa = as_features("x", x)
+    w = as_weight(weight, xa)
+    g = as_float("dlogits", dlogits, w, "weight")
+    shapes = (xa.shape, w.shape, w.shape[:1])
+    names = check_wanted(wanted)
+    dx, dweight, dbias = (
+        np.empty(shape, w.dtype) if name in names else None
+        for name, shape in zip(GRADIENTS, shapes, strict=True)
+    )
+    affine = as_affine(scale, shift, xa.shape[-1] if xa.ndim else 0, w.dtype)
+    _native.module.linear_backward(dx, dweight, dbias, xa, w, g, *affine, resolve_threads(threads))
     return dx, dweight, dbias
+
+
+def check_wanted(wanted: Collection[str]) -> Collection[str]:
+    """Return the names of the gradients that are wanted, or raise ValueError."""
+    for name in [wanted] if isinstance(wanted, str) else wanted:
+        if name not in GRADIENTS:
+            raise ValueError(f"wanted holds {name!r}; accepted: 'dx', 'dweight', 'dbias'")
+    return [wanted] if isinstance(wanted, str) else wanted
+
+
+def as_weight(weight: ArrayLike, features: Array) -> Array:
+    """Return the weight for these features, whose dtype it must have unless theirs is narrow."""
+    if is_narrow(features):
+        return as_float("weight", weight)
+    return as_float("weight", weight, features, "x")

@@ -9,8 +9,16 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from softstep import _native
-from softstep.kernels._arrays import Array, as_array, as_float, as_targets, check_in_place
+from softstep.kernels._arrays import (
+    Array,
+    as_affine,
+    as_features,
+    as_float,
+    as_targets,
+    check_in_place,
+)
 from softstep.kernels.optimizers import check_sgd
+from softstep.kernels.rules import OptimizerRule, rule_settings, rule_states
 from softstep.runtime import resolve_threads
 
 
@@ -35,7 +43,7 @@ def train_softmax_regression(
     bias: Array | None,
     *,
     batch_size: int,
-    lr: float,
+    lr: float | None = None,
     momentum: float = 0.0,
     dampening: float = 0.0,
     weight_decay: float = 0.0,
@@ -43,6 +51,8 @@ def train_softmax_regression(
     maximize: bool = False,
     momentum_buffers: tuple[Array, Array | None] | None = None,
     first_step: bool = False,
+    rule: OptimizerRule | None = None,
+    max_norm: float | None = None,
     scale: ArrayLike | None = None,
     shift: ArrayLike | None = None,
     threads: int | None = None,
@@ -54,7 +64,7 @@ def train_softmax_regression(
 
     Parameters
     ----------
-    x : array_like, (n, K), uint8, float32 or float64
+    x : array_like, (n, K), uint8, int8, float16, bfloat16, float32 or float64
         The features of all rows. Rows may be any stride apart, and memory-mapped; copied only if
         the columns are not contiguous or the byte order is foreign.
     target : array_like of any integer dtype, (n,)
@@ -69,11 +79,15 @@ def train_softmax_regression(
     batch_size : int
         At least 1.
     lr, momentum, dampening, weight_decay, nesterov, maximize
-        As `sgd_step`.
+        As `sgd_step`; `lr` is needed unless there is a `rule`.
     momentum_buffers : tuple of ndarrays like (weight, bias)
         Needed when `momentum` is not 0.
     first_step : bool
         Fill the buffers in the first minibatch instead of reading them.
+    rule : OptimizerRule, optional
+        Another optimizer, in the place of SGD and its arguments above.
+    max_norm : float, optional
+        Clip the gradients of each minibatch to this global norm, as `clip_grad_norm` does.
     scale, shift : float or array_like (K,), optional
         The features are ``x * scale + shift``.
     threads : int, optional
@@ -126,7 +140,7 @@ def train_linear_regression(
     bias: Array | None,
     *,
     batch_size: int,
-    lr: float,
+    lr: float | None = None,
     momentum: float = 0.0,
     dampening: float = 0.0,
     weight_decay: float = 0.0,
@@ -134,6 +148,8 @@ def train_linear_regression(
     maximize: bool = False,
     momentum_buffers: tuple[Array, Array | None] | None = None,
     first_step: bool = False,
+    rule: OptimizerRule | None = None,
+    max_norm: float | None = None,
     scale: ArrayLike | None = None,
     shift: ArrayLike | None = None,
     threads: int | None = None,
@@ -145,14 +161,14 @@ def train_linear_regression(
 
     Parameters
     ----------
-    x : array_like, (n, K), uint8, float32 or float64
+    x : array_like, (n, K), uint8, int8, float16, bfloat16, float32 or float64
     target : array_like, (n, C), or (n,) for one output, dtype of `weight`
     order : array_like of integers, (m,)
     weight : ndarray, (C, K), float32 or float64
     bias : ndarray, (C,), or None
     batch_size : int
-    lr, momentum, dampening, weight_decay, nesterov, maximize, momentum_buffers, first_step, scale,
-    shift, threads
+    lr, momentum, dampening, weight_decay, nesterov, maximize, momentum_buffers, first_step, rule,
+    max_norm, scale, shift, threads
         As `train_softmax_regression`.
 
     Returns
@@ -199,7 +215,7 @@ def evaluate_softmax_regression(
 
     Parameters
     ----------
-    x : array_like, (n, K), uint8, float32 or float64
+    x : array_like, (n, K), uint8, int8, float16, bfloat16, float32 or float64
     target : array_like of any integer dtype, (n,)
     weight : array_like, (C, K), float32 or float64
     bias : array_like, (C,), or None
@@ -246,7 +262,7 @@ def evaluate_linear_regression(
 
     Parameters
     ----------
-    x : array_like, (n, K), uint8, float32 or float64
+    x : array_like, (n, K), uint8, int8, float16, bfloat16, float32 or float64
     target : array_like, (n, C), or (n,) for one output, dtype of `weight`
     weight : array_like, (C, K), float32 or float64
     bias : array_like, (C,), or None
@@ -292,51 +308,52 @@ def _train(
     bias: Array | None,
     *,
     batch_size: int,
-    lr: float,
-    momentum: float,
-    dampening: float,
-    weight_decay: float,
-    nesterov: bool,
-    maximize: bool,
+    lr: float | None,
     momentum_buffers: tuple[Array, Array | None] | None,
-    first_step: bool,
+    rule: OptimizerRule | None,
+    max_norm: float | None,
     scale: ArrayLike | None,
     shift: ArrayLike | None,
     threads: int | None,
+    **sgd: Any,
 ) -> TrainRun:
     check_in_place("weight", weight)
     if bias is not None:
         check_in_place("bias", bias)
-    weight_buffer, bias_buffer = momentum_buffers or (None, None)
-    for i, buffer in enumerate((weight_buffer, bias_buffer)):
-        if buffer is not None:
-            check_in_place(f"momentum_buffers[{i}]", buffer)
-    check_sgd(lr, momentum, dampening, weight_decay, nesterov)
+    if rule is None:
+        if lr is None:
+            raise TypeError("lr is missing; accepted: a learning rate, or a rule")
+        check_sgd(lr, sgd["momentum"], sgd["dampening"], sgd["weight_decay"], sgd["nesterov"])
+        if momentum_buffers is not None:
+            for i, buffer in enumerate(momentum_buffers):
+                if buffer is not None:
+                    check_in_place(f"momentum_buffers[{i}]", buffer)
+        rule = OptimizerRule("sgd", {"lr": lr, **sgd}, [momentum_buffers])
+    elif lr is not None:
+        raise TypeError("lr is given beside a rule; accepted: one of the two")
+    weight_states, bias_states = rule_states(rule)
     try:
         size = operator.index(batch_size)
     except TypeError:
         raise TypeError(
             f"batch_size is {batch_size!r}; accepted: an integer of at least 1"
         ) from None
+    scales, shifts = _affine(scale, shift, weight)
     loss, correct, rows, steps, bad_row = _native.module.train(
         weight,
         bias,
-        weight_buffer,
-        bias_buffer,
-        _features(x),
+        weight_states,
+        bias_states,
+        as_features("x", x),
         _targets(labels, target, weight),
         labels,
         as_targets("order", order),
-        _per_feature("scale", scale, weight),
-        _per_feature("shift", shift, weight),
+        scales,
+        shifts,
         min(size, np.iinfo(np.int64).max),
-        lr,
-        momentum,
-        dampening,
-        weight_decay,
-        nesterov,
-        maximize,
-        first_step,
+        rule.name,
+        rule_settings(rule),
+        None if max_norm is None else float(max_norm),
         resolve_threads(threads),
     )
     if bad_row >= 0:
@@ -359,31 +376,19 @@ def _evaluate(
     threads: int | None,
 ) -> TrainRun:
     w = as_float("weight", weight)
+    scales, shifts = _affine(scale, shift, w)
     loss, correct, rows, steps, _ = _native.module.evaluate(
         w,
         None if bias is None else as_float("bias", bias, w, "weight"),
-        _features(x),
+        as_features("x", x),
         _targets(labels, target, w),
         labels,
         None if order is None else as_targets("order", order),
-        _per_feature("scale", scale, w),
-        _per_feature("shift", shift, w),
+        scales,
+        shifts,
         resolve_threads(threads),
     )
     return TrainRun(loss, correct, rows, steps)
-
-
-def _features(x: ArrayLike) -> Array:
-    """Rows of uint8, float32 or float64; other integers become float64."""
-    array = as_array("x", x)
-    if array.dtype != np.uint8:
-        if array.dtype in (np.float32, np.float64) and array.dtype.isnative and array.flags.aligned:
-            pass
-        else:
-            array = as_float("x", array)
-    if array.ndim == 2 and array.shape[1] > 1 and array.strides[1] != array.itemsize:
-        array = np.ascontiguousarray(array)
-    return array
 
 
 def _targets(labels: bool, target: ArrayLike, weight: Array) -> Array:
@@ -393,15 +398,9 @@ def _targets(labels: bool, target: ArrayLike, weight: Array) -> Array:
     return array.reshape(-1, 1) if array.ndim == 1 else array
 
 
-def _per_feature(name: str, value: ArrayLike | None, weight: Array) -> Array | None:
-    if value is None:
-        return None
-    array = as_array(name, value)
-    if array.dtype.kind not in "fiu":
-        raise TypeError(
-            f"{name} has dtype {array.dtype}; accepted: a number, or an array of floats"
-        )
-    array = array.astype(weight.dtype)
-    if array.ndim == 0 and weight.ndim == 2:
-        array = np.full(weight.shape[1], array)
-    return np.ascontiguousarray(array)
+def _affine(
+    scale: ArrayLike | None, shift: ArrayLike | None, weight: Array
+) -> tuple[Array | None, Array | None]:
+    columns = weight.shape[1] if weight.ndim == 2 else 0
+    scales, shifts = as_affine(scale, shift, columns, weight.dtype)
+    return scales, None if shift is None else shifts  # a scale alone is folded into the weights

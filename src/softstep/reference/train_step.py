@@ -26,7 +26,7 @@ from ._checks import (
 from .cross_entropy import cross_entropy_with_grad
 from .linear import linear, linear_backward
 from .losses import mse_loss
-from .optimizers import check_settings, sgd_step
+from .optimizers import adam_step, adamw_step, check_settings, rmsprop_step, sgd_step
 
 # The losses (B,), the number of correct rows and dlogits (B, C) of a minibatch.
 _Loss = Callable[[Array, Array], tuple[Array, int, Array]]
@@ -60,7 +60,7 @@ class _Rows:
         self, x: object, target: object, order: object, weight: Array, scale: Any, shift: Any
     ) -> None:
         self.x = as_array(x, "x")
-        if self.x.dtype != np.uint8:
+        if self.x.dtype.name not in ("uint8", "int8", "float16", "bfloat16"):
             self.x = as_floats(self.x, "x")
         columns = weight.shape[1]
         if self.x.ndim != 2 or self.x.shape[1] != columns:
@@ -130,6 +130,37 @@ def _evaluate(rows: _Rows, loss: _Loss, weight: Array, bias: Array | None) -> Tr
     return TrainRun(float(losses.sum()), correct, len(losses), 0)
 
 
+_STATES: dict[str, tuple[Callable[..., Any], tuple[str, ...]]] = {
+    "sgd": (sgd_step, ("momentum_buffer",)),
+    "rmsprop": (rmsprop_step, ("square_avg", "grad_avg", "momentum_buffer")),
+    "adam": (adam_step, ("exp_avg", "exp_avg_sq", "max_exp_avg_sq")),
+    "adamw": (adamw_step, ("exp_avg", "exp_avg_sq", "max_exp_avg_sq")),
+}
+
+
+def _apply(
+    rule: Any,
+    steps: int,
+    weight: Array,
+    bias: Array | None,
+    gradients: list[Array],
+    max_norm: float | None,
+) -> None:
+    """Apply the step that follows `steps` steps of this run, with the kernel's function for it."""
+    name, settings, states = rule
+    function, names = _STATES[name]
+    options = dict(settings)
+    if name == "sgd":
+        options["first_step"] = bool(options.get("first_step")) and steps == 0
+    elif name != "rmsprop":
+        options["step"] = options.get("step", 1) + steps
+    params = [weight] if bias is None else [weight, bias]
+    for key, pair in zip(names, states, strict=False):
+        if pair is not None:
+            options[key] = list(pair[: len(params)])
+    function(params, gradients, max_norm=max_norm, **options)
+
+
 def _train(
     rows: _Rows,
     loss: _Loss,
@@ -138,18 +169,21 @@ def _train(
     *,
     batch_size: int,
     momentum_buffers: tuple[Any, Any] | None,
-    first_step: bool,
-    threads: Any,
-    **settings: Any,
+    rule: Any,
+    max_norm: float | None,
+    **sgd: Any,
 ) -> TrainRun:
-    check_settings(
-        *(settings[name] for name in ("lr", "momentum", "dampening", "weight_decay", "nesterov"))
-    )
+    if rule is None:
+        names = ("lr", "momentum", "dampening", "weight_decay", "nesterov")
+        check_settings(*(sgd[name] for name in names))
+        if sgd["momentum"] and momentum_buffers is None:
+            raise ValueError(
+                "momentum_buffers: expected (weight's, bias's), since momentum is not 0"
+            )
+        _check_buffers(weight, bias, momentum_buffers)
+        rule = ("sgd", sgd, (momentum_buffers,))
     if index(batch_size) < 1:
         raise ValueError(f"batch_size: expected at least 1, got {batch_size}")
-    if settings["momentum"] and momentum_buffers is None:
-        raise ValueError("momentum_buffers: expected (weight's, bias's), since momentum is not 0")
-    weight_buffer, bias_buffer = _check_buffers(weight, bias, momentum_buffers)
 
     total, correct, steps = 0.0, 0, 0
     for start in range(0, len(rows.order), batch_size):
@@ -166,12 +200,10 @@ def _train(
                 f"not finite; parameters are those after {steps} steps of this run"
             )
         _, dweight, dbias = linear_backward(x, weight.astype(np.float64), dlogits)
-        first = first_step and steps == 0
-        sgd_step(
-            weight, rounded(dweight, weight.dtype), weight_buffer, first_step=first, **settings
-        )
+        gradients = [rounded(dweight, weight.dtype)]
         if bias is not None:
-            sgd_step(bias, rounded(dbias, bias.dtype), bias_buffer, first_step=first, **settings)
+            gradients.append(rounded(dbias, bias.dtype))
+        _apply(rule, steps, weight, bias, gradients, max_norm)
         total, correct, steps = total + float(losses.sum()), correct + hits, steps + 1
     return TrainRun(total, correct, len(rows.order), steps)
 
@@ -206,7 +238,7 @@ def train_softmax_regression(
     bias: Any,
     *,
     batch_size: int,
-    lr: float,
+    lr: float | None = None,
     momentum: float = 0.0,
     dampening: float = 0.0,
     weight_decay: float = 0.0,
@@ -214,6 +246,8 @@ def train_softmax_regression(
     maximize: bool = False,
     momentum_buffers: tuple[Any, Any] | None = None,
     first_step: bool = False,
+    rule: Any = None,
+    max_norm: float | None = None,
     scale: ArrayLike | None = None,
     shift: ArrayLike | None = None,
     threads: Any = None,
@@ -236,7 +270,7 @@ def train_softmax_regression(
     return _train(
         rows, _softmax_loss, weight, bias, batch_size=batch_size, lr=lr, momentum=momentum,
         dampening=dampening, weight_decay=weight_decay, nesterov=nesterov, maximize=maximize,
-        momentum_buffers=momentum_buffers, first_step=first_step, threads=threads,
+        momentum_buffers=momentum_buffers, first_step=first_step, rule=rule, max_norm=max_norm,
     )  # fmt: skip
 
 
@@ -248,7 +282,7 @@ def train_linear_regression(
     bias: Any,
     *,
     batch_size: int,
-    lr: float,
+    lr: float | None = None,
     momentum: float = 0.0,
     dampening: float = 0.0,
     weight_decay: float = 0.0,
@@ -256,6 +290,8 @@ def train_linear_regression(
     maximize: bool = False,
     momentum_buffers: tuple[Any, Any] | None = None,
     first_step: bool = False,
+    rule: Any = None,
+    max_norm: float | None = None,
     scale: ArrayLike | None = None,
     shift: ArrayLike | None = None,
     threads: Any = None,
@@ -277,7 +313,7 @@ def train_linear_regression(
     return _train(
         rows, _squared_loss, weight, bias, batch_size=batch_size, lr=lr, momentum=momentum,
         dampening=dampening, weight_decay=weight_decay, nesterov=nesterov, maximize=maximize,
-        momentum_buffers=momentum_buffers, first_step=first_step, threads=threads,
+        momentum_buffers=momentum_buffers, first_step=first_step, rule=rule, max_norm=max_norm,
     )  # fmt: skip
 
 

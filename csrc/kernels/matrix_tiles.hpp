@@ -1,0 +1,122 @@
+// The inner part of every large matrix product: a strip of up to 8 rows times a panel of up to 3 vectors of columns, in
+// registers.
+//
+//     sum[r][j] = sum_k a[r][k] b[j][k]          r < 8,  j < 3 lanes
+//
+// b is packed into panels [k][panel columns], so that a vector of columns is one aligned load; a is copied row by row,
+// so that rows lie neither in each other's cache sets nor on many pages, and read one number at a time, broadcast.
+// Panels are wide and strips low, which takes fewer broadcasts per multiply-add: 3 loads and 8 broadcasts for 24 of
+// them. A strip of depth 512 fits the first-level cache, and a few panels of that depth the second: whoever drives this
+// keeps a strip while it goes over such a group of panels.
+//
+// Numerics: each element is one chain over k. Rows and columns beyond the end multiply zeros or repeat a row, and are
+// not stored.
+#pragma once
+
+#include <algorithm>
+
+#include "kernels/features.hpp"
+#include "simd/columns.hpp"
+
+namespace softstep {
+
+#if defined(__AVX512F__)
+inline constexpr int strip_rows = 8, panel_vectors = 3;
+#elif defined(__AVX2__)
+inline constexpr int strip_rows = 4, panel_vectors = 3;
+#else
+inline constexpr int strip_rows = 4, panel_vectors = 2;
+#endif
+template <class T>
+inline constexpr int panel_columns = panel_vectors * lanes<T>;
+template <class T>
+inline constexpr int64_t block_depth = 2048 / static_cast<int64_t>(sizeof(T));  // of k
+inline constexpr int64_t group_panels = 4;                                      // that share the second-level cache
+
+constexpr int64_t blocks_of(int64_t size, int64_t block) { return (size + block - 1) / block; }
+
+// Element (i, k) of a matrix is data[i * row + k * col], of any feature type; one of the strides is 1. Along the other
+// axis `order`, where it is given, says which row of memory is meant. Features run along the axis of stride 1: a
+// feature f becomes f scale + shift (both or neither).
+template <class T>
+struct Operand {
+  const void* data;
+  int64_t row, col;
+  Feature feature = feature_of<T>();
+  const int64_t* order = nullptr;
+  const T *scale = nullptr, *shift = nullptr;
+  bool rows_adjoin = row == 1 && col != 1;  // where both strides are 1 it must be said
+
+  int64_t stride() const { return rows_adjoin ? col : row; }  // of the other axis
+};
+
+// Rows of features as the rows of a matrix, or as its columns.
+template <class T>
+Operand<T> as_rows(const Features<T>& x) {
+  return {x.data, x.row_stride(), 1, x.type, x.order, x.scale, x.shift, false};
+}
+template <class T>
+Operand<T> as_columns(const Features<T>& x) {
+  return {x.data, 1, x.row_stride(), x.type, x.order, x.scale, x.shift, true};
+}
+
+// b's rows first .. first + count - 1, elements begin .. end - 1, to out[k][panel_columns]; the rest is zero.
+template <class T>
+void pack_panel(T* out, const Operand<T>& b, int64_t first, int64_t count, int64_t begin, int64_t end);
+
+// Rows of a copy are this far apart: vectors are aligned, and no two of a strip fall into the same sets of the cache.
+template <class T>
+constexpr int64_t copied_stride(int64_t depth) {
+  return blocks_of(depth, lanes<T>) * lanes<T> + lanes<T>;
+}
+
+// a's rows first .. first + count - 1, elements begin .. begin + depth - 1, to out[row][copied_stride].
+template <class T>
+void copy_rows(T* out, const Operand<T>& a, int64_t first, int64_t count, int64_t begin, int64_t depth);
+
+// The sums of R rows of a, `stride` apart, and V vectors of a panel over `depth`.
+template <class T, int R, int V>
+SOFTSTEP_INLINE void multiply(Vec<T> (&sum)[R][V], const T* a, int64_t stride, const T* b, int64_t depth) {
+  constexpr int L = lanes<T>, P = panel_columns<T>;
+#pragma GCC unroll 8
+  for (int r = 0; r < R; ++r)
+#pragma GCC unroll 4
+    for (int v = 0; v < V; ++v) sum[r][v] = Vec<T>{};
+#pragma GCC unroll 4
+  for (int64_t k = 0; k < depth; ++k, b += P) {
+    Vec<T> x[V];
+#pragma GCC unroll 4
+    for (int v = 0; v < V; ++v) x[v] = load(b + v * L);
+#pragma GCC unroll 8
+    for (int r = 0; r < R; ++r) {
+      const Vec<T> y = broadcast<T>(a[r * stride + k]);
+#pragma GCC unroll 4
+      for (int v = 0; v < V; ++v) sum[r][v] = fma<T>(y, x[v], sum[r][v]);
+    }
+  }
+}
+
+// `rows` rows of a (at most strip_rows) times a panel of `columns` columns: visit(first row, sums) once for every block
+// of rows, the number of rows and of vectors known at compile time.
+template <class T, class Visit>
+SOFTSTEP_INLINE void multiply_strip(const T* a, int64_t stride, int rows, const T* b, int64_t depth, int columns,
+                                    Visit visit) {
+  int r = 0;
+  const auto block = [&]<int R, int V>(std::integral_constant<int, R>, std::integral_constant<int, V>) {
+    for (; r + R <= rows; r += R) {
+      Vec<T> sum[R][V];
+      multiply<T, R, V>(sum, a + r * stride, stride, b, depth);
+      visit(r, sum);
+    }
+  };
+  const auto height = [&]<int V>(std::integral_constant<int, V> vectors) {
+    block(std::integral_constant<int, strip_rows>{}, vectors);
+    if constexpr (strip_rows > 4) block(std::integral_constant<int, 4>{}, vectors);
+    block(std::integral_constant<int, 1>{}, vectors);
+  };
+  if (columns > 2 * lanes<T>) height(std::integral_constant<int, panel_vectors>{});
+  else if (columns > lanes<T>) height(std::integral_constant<int, 2>{});
+  else height(std::integral_constant<int, 1>{});
+}
+
+}  // namespace softstep
