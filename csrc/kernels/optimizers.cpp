@@ -57,17 +57,18 @@ SOFTSTEP_INLINE void for_vectors(const T* p, int64_t i, int64_t end, Body body) 
   if (i < end) body(i, static_cast<int>(end - i), std::true_type{});
 }
 
-// Processors fetch ahead of a stream themselves, but not beyond a page; this far ahead goes a page further.
-constexpr int64_t ahead_bytes = 4096;
+// Processors fetch ahead of a stream by themselves, but neither into the first-level cache in time nor beyond a page:
+// fetching 2 KB ahead into the first level gains 10 to 15 percent, into the second hardly anything.
+constexpr int64_t ahead_bytes = 2048;
 
 template <class T>
 SOFTSTEP_INLINE void prefetch_to_write(const T* p) {
-  __builtin_prefetch(reinterpret_cast<const char*>(p) + ahead_bytes, 1, 2);
+  __builtin_prefetch(reinterpret_cast<const char*>(p) + ahead_bytes, 1, 3);
 }
 
 template <class T>
 SOFTSTEP_INLINE void prefetch_to_read(const T* p) {
-  __builtin_prefetch(reinterpret_cast<const char*>(p) + ahead_bytes, 0, 2);
+  __builtin_prefetch(reinterpret_cast<const char*>(p) + ahead_bytes, 0, 3);
 }
 
 // sum += v * v, in double.

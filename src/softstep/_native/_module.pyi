@@ -74,10 +74,24 @@ def linear_cross_entropy(
     threads: int,
 ) -> tuple[float, float]: ...
 def squared_error(
-    element_loss: _Array | None,
-    dprediction: _Array | None,
+    loss: _Array | None,
+    slope: _Array | None,
     prediction: _Array,
     target: _Array,
+    weight: _Array | None,
+    repeat: int,
+    mean: bool,
+    threads: int,
+) -> tuple[float, float]: ...
+def logistic_loss(
+    loss: _Array | None,
+    slope: _Array | None,
+    logits: _Array,
+    target: _Array,
+    weight: _Array | None,
+    repeat: int,
+    positive_weight: _Array | None,
+    positive_repeat: int,
     mean: bool,
     threads: int,
 ) -> float: ...

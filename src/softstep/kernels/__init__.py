@@ -11,7 +11,12 @@ from softstep.kernels.linear_cross_entropy import (
     linear_cross_entropy,
     linear_cross_entropy_with_grad,
 )
-from softstep.kernels.losses import mse_loss, mse_loss_with_grad
+from softstep.kernels.losses import (
+    binary_cross_entropy_with_logits,
+    binary_cross_entropy_with_logits_with_grad,
+    mse_loss,
+    mse_loss_with_grad,
+)
 from softstep.kernels.optimizers import (
     adam_step,
     adamw_step,
@@ -35,6 +40,8 @@ __all__ = [
     "TrainRun",
     "adam_step",
     "adamw_step",
+    "binary_cross_entropy_with_logits",
+    "binary_cross_entropy_with_logits_with_grad",
     "clip_grad_norm",
     "cross_entropy",
     "cross_entropy_with_grad",

@@ -8,7 +8,12 @@ from __future__ import annotations
 
 from .cross_entropy import ByProducts, cross_entropy, cross_entropy_with_grad
 from .linear import linear, linear_backward
-from .losses import mse_loss, mse_loss_with_grad
+from .losses import (
+    binary_cross_entropy_with_logits,
+    binary_cross_entropy_with_logits_with_grad,
+    mse_loss,
+    mse_loss_with_grad,
+)
 from .optimizers import adam_step, adamw_step, clip_grad_norm, rmsprop_step, sgd_step
 from .softmax import log_softmax, logsumexp, softmax
 from .train_step import (
@@ -24,6 +29,8 @@ __all__ = [
     "TrainRun",
     "adam_step",
     "adamw_step",
+    "binary_cross_entropy_with_logits",
+    "binary_cross_entropy_with_logits_with_grad",
     "clip_grad_norm",
     "cross_entropy",
     "cross_entropy_with_grad",
