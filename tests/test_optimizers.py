@@ -1,4 +1,4 @@
-"""SGD reads gradients and changes parameters, as PyTorch's does."""
+"""Optimizers read gradients and change parameters, as PyTorch's do."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from softstep import SGD, Parameter, kernels
+from softstep import SGD, Adam, AdamW, Parameter, RMSprop, kernels
 
 SETTINGS = [
     {},
@@ -136,3 +136,106 @@ def test_step_is_the_kernel(rng: np.random.Generator) -> None:
         expected, gradient, buffer, lr=0.3, momentum=0.9, weight_decay=0.1, first_step=True
     )
     assert param.data.tobytes() == expected.tobytes()
+
+
+ADAPTIVE: list[tuple[Any, dict[str, Any]]] = [
+    (RMSprop, {}),
+    (RMSprop, {"alpha": 0.9, "weight_decay": 0.1, "momentum": 0.5, "maximize": True}),
+    (RMSprop, {"centered": True, "momentum": 0.9, "eps": 1e-3}),
+    (Adam, {}),
+    (Adam, {"betas": (0.5, 0.9), "weight_decay": 0.1, "amsgrad": True}),
+    (AdamW, {}),
+    (AdamW, {"weight_decay": 0.2, "amsgrad": True, "maximize": True, "eps": 1e-3}),
+]
+
+
+@pytest.mark.parametrize(("kind", "options"), ADAPTIVE)
+def test_adaptive_optimizers_are_pytorchs(
+    kind: Any, options: Any, rng: np.random.Generator
+) -> None:
+    """Several parameters, of which one rests at times."""
+    torch = pytest.importorskip("torch")
+    start = [rng.normal(size=shape) for shape in ((4, 3), (5,), (2, 2))]
+    mine = [Parameter(value.copy()) for value in start]
+    theirs = [torch.tensor(value, requires_grad=True) for value in start]
+    ours, peer = (
+        kind(mine, lr=0.01, **options),
+        getattr(torch.optim, kind.__name__)(theirs, lr=0.01, **options),
+    )
+    for step in range(6):
+        for i, (m, t) in enumerate(zip(mine, theirs, strict=True)):
+            gradient = None if i == 1 and step % 3 == 0 else rng.normal(size=m.shape)
+            m.grad, t.grad = gradient, None if gradient is None else torch.tensor(gradient)
+        ours.step(), peer.step()
+    for m, t in zip(mine, theirs, strict=True):
+        # Six steps of a few roundings each, of values below 8, which a root near 1e-3 may enlarge a
+        # thousandfold: 6 * 8 * 8 * 1e3 * eps / 2 = 4e-11.
+        np.testing.assert_allclose(m.data, t.detach().numpy(), rtol=0, atol=1e-10)
+
+
+def test_defaults_are_pytorchs() -> None:
+    torch = pytest.importorskip("torch")
+    for kind in (RMSprop, Adam, AdamW):
+        peer = getattr(torch.optim, kind.__name__)([torch.zeros(1, requires_grad=True)])
+        settings = kind([Parameter([1.0])]).settings()
+        assert settings == {name: peer.defaults[name] for name in settings}
+
+
+@pytest.mark.parametrize("kind", [SGD, RMSprop, Adam, AdamW])
+def test_one_native_call(
+    kind: Any, rng: np.random.Generator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One for all parameters; one more for those of another dtype or with another past."""
+    params = [Parameter(rng.normal(size=n)) for n in (3, 4, 5)]
+    params[2].data = params[2].data.astype(np.float32)
+    optimizer, sizes = kind(params, lr=0.1), []
+    move = optimizer._move
+
+    def counted(numbers: Any, *arrays: Any) -> None:
+        sizes.append(len(numbers))
+        move(numbers, *arrays)
+
+    monkeypatch.setattr(optimizer, "_move", counted)
+    for p in params[:2]:
+        p.grad = np.ones(p.shape)
+    optimizer.step()
+    assert sizes == [2]
+    params[2].grad = np.ones(5, np.float32)
+    optimizer.step()
+    assert sizes == [2, 2, 1]
+
+
+@pytest.mark.parametrize(
+    ("kind", "options", "message"),
+    [
+        (kind, {name: value}, name)
+        for kind, names in {
+            RMSprop: ("lr", "alpha", "eps", "weight_decay", "momentum"),
+            Adam: ("lr", "eps", "weight_decay"),
+            AdamW: ("lr", "eps", "weight_decay"),
+        }.items()
+        for name in names
+        for value in (-0.1, float("nan"), float("inf"), "1")
+    ]
+    + [
+        (RMSprop, {"alpha": 1.5}, "alpha is 1.5; accepted: 0 to 1"),
+        (Adam, {"betas": (1.0, 0.9)}, r"betas\[0\] is 1.0; accepted: at least 0 and below 1"),
+        (Adam, {"betas": (0.9, -0.1)}, r"betas\[1\] is -0.1"),
+        (AdamW, {"betas": 0.9}, "betas is 0.9; accepted: two numbers"),
+        (Adam, {"params": []}, "params is empty"),
+        (RMSprop, {"params": [np.zeros(2)]}, r"params\[0\] is a ndarray"),
+    ],
+)
+def test_adaptive_arguments_are_checked(kind: Any, options: Any, message: str) -> None:
+    options = {"params": [Parameter([1.0])]} | options
+    with pytest.raises((TypeError, ValueError), match=message):
+        kind(**options)
+
+
+@pytest.mark.parametrize("kind", [SGD, RMSprop, Adam, AdamW])
+def test_a_wrong_gradient_of_any_dtype_changes_nothing(kind: Any) -> None:
+    params = [Parameter(np.ones(2), grad=[1.0, 1.0]), Parameter(np.ones(3, np.float32))]
+    params[1].grad = np.ones(3)
+    with pytest.raises(TypeError, match=r"gradient of params\[1\] has dtype float64"):
+        kind(params, lr=0.5).step()
+    assert np.array_equal(params[0].data, [1, 1])

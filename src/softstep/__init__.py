@@ -20,7 +20,7 @@ from softstep.models import (
     load,
     save,
 )
-from softstep.optimizers import SGD
+from softstep.optimizers import SGD, Adam, AdamW, RMSprop
 from softstep.runtime import show_config, threads
 from softstep.training import EpochRecord, Trainer, evaluate
 
@@ -29,6 +29,8 @@ __version__ = "0.1.0"
 __all__ = [
     "MNIST",
     "SGD",
+    "Adam",
+    "AdamW",
     "ArrayDataModule",
     "Classifier",
     "DataModule",
@@ -38,6 +40,7 @@ __all__ = [
     "ModelFileError",
     "Module",
     "Parameter",
+    "RMSprop",
     "SoftmaxRegression",
     "SyntheticRegressionData",
     "Trainer",

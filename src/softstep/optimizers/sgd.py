@@ -1,4 +1,4 @@
-"""Optimizers: they read ``grad`` and change ``data`` of parameters."""
+"""Stochastic gradient descent."""
 
 from __future__ import annotations
 
@@ -11,11 +11,12 @@ from numpy.typing import NDArray
 from softstep import kernels
 from softstep.models.checks import check_number
 from softstep.models.parameter import Parameter
+from softstep.optimizers.optimizer import Optimizer, State
 
 __all__ = ["SGD"]
 
 
-class SGD:
+class SGD(Optimizer):
     r"""Stochastic gradient descent, with momentum if wanted.
 
     For each parameter with a gradient, in PyTorch's order: the gradient's sign (`maximize`), weight
@@ -43,7 +44,8 @@ class SGD:
     lr, momentum, dampening, weight_decay, nesterov, maximize
         The arguments; they may be changed between steps.
     momentum_buffers : list of ndarray or None
-        One for each parameter, None before its first step with momentum.
+        One for each parameter, None before its first step with momentum: `state` under the name
+        `momentum_buffer`.
     threads : int or None
         How many threads a step uses at the most. A trainer sets it while it runs.
 
@@ -67,6 +69,8 @@ class SGD:
     array([0., 4.])
     """
 
+    states = ("momentum_buffer",)
+
     def __init__(
         self,
         params: Iterable[Parameter],
@@ -77,14 +81,7 @@ class SGD:
         nesterov: bool = False,
         maximize: bool = False,
     ) -> None:
-        self.params = list(params)
-        for i, param in enumerate(self.params):
-            if not isinstance(param, Parameter):
-                raise TypeError(f"params[{i}] is a {type(param).__name__}; accepted: a Parameter")
-        if not self.params:
-            raise ValueError("params is empty; accepted: at least one Parameter")
-        if len({id(param) for param in self.params}) < len(self.params):
-            raise ValueError("params holds a Parameter twice; accepted: each of them once")
+        super().__init__(params)
         self.lr = check_number("lr", lr)
         self.momentum = check_number("momentum", momentum)
         self.dampening = check_number("dampening", dampening, -np.inf)
@@ -96,8 +93,11 @@ class SGD:
                 f"nesterov is True with momentum={momentum!r} and dampening={dampening!r}; "
                 "accepted with a momentum above 0 and no dampening"
             )
-        self.momentum_buffers: list[NDArray[Any] | None] = [None] * len(self.params)
-        self.threads: int | None = None
+
+    @property
+    def momentum_buffers(self) -> State:
+        """The momentum buffer of each parameter, None before its first step with momentum."""
+        return self.state["momentum_buffer"]
 
     def settings(self) -> dict[str, Any]:
         """Return the numbers of a step, under the names that the kernels give them."""
@@ -110,38 +110,23 @@ class SGD:
             "maximize": self.maximize,
         }
 
-    def step(self) -> None:
-        """Change every parameter that has a gradient.
+    def _begun(self, i: int) -> bool:
+        return self.momentum_buffers[i] is not None
 
-        Raises
-        ------
-        TypeError, ValueError
-            A gradient is no array of its parameter's shape, and no parameter has been changed; a
-            setting that was changed is not accepted.
-        """
-        moved = [(i, p, p.grad) for i, p in enumerate(self.params) if p.grad is not None]
-        for i, param, grad in moved:
-            if np.shape(grad) != param.shape:
-                raise ValueError(
-                    f"the gradient of params[{i}] has the shape {np.shape(grad)}; "
-                    f"accepted: {param.shape}"
-                )
-        settings = self.settings()
-        for i, param, grad in moved:
-            buffer = self.momentum_buffers[i]
-            first = buffer is None
-            if buffer is None and self.momentum != 0:
-                buffer = np.empty_like(param.data)
-            kernels.sgd_step(
-                param.data, grad, buffer, first_step=first, threads=self.threads, **settings
-            )
-            self.momentum_buffers[i] = buffer
-
-    def zero_grad(self) -> None:
-        """Forget all gradients."""
-        for param in self.params:
-            param.grad = None
-
-    def __repr__(self) -> str:
-        settings = ", ".join(f"{name}={value}" for name, value in self.settings().items())
-        return f"SGD({len(self.params)} parameters, {settings})"
+    def _move(
+        self, numbers: list[int], params: list[NDArray[Any]], grads: list[NDArray[Any]]
+    ) -> None:
+        kept, first = self.momentum_buffers, False
+        buffers: list[Any] | None = None
+        if self.momentum != 0:
+            first = kept[numbers[0]] is None
+            if first:
+                buffers = [np.empty_like(param) for param in params]
+            else:
+                buffers = [kept[i] for i in numbers]
+        kernels.sgd_step(
+            params, grads, buffers, first_step=first, threads=self.threads, **self.settings()
+        )
+        if first and buffers is not None:
+            for i, buffer in zip(numbers, buffers, strict=True):
+                kept[i] = buffer
