@@ -119,11 +119,11 @@ T* take_state(const std::string& name, std::size_t k, States& states, std::initi
   return data;
 }
 
-py::tuple train_into(py::array weight, std::optional<py::array> bias, States weight_states, States bias_states,
-                     const py::array& x, const py::array& target, bool labels, const py::array& order,
-                     std::optional<py::array> scale, std::optional<py::array> shift, int64_t batch_size,
-                     const std::string& rule_name, const py::dict& settings, std::optional<double> max_norm,
-                     int threads) {
+py::tuple train_into(std::optional<py::array> applied, py::array weight, std::optional<py::array> bias,
+                     States weight_states, States bias_states, const py::array& x, const py::array& target, bool labels,
+                     const py::array& order, std::optional<py::array> scale, std::optional<py::array> shift,
+                     int64_t batch_size, const std::string& rule_name, const py::dict& settings,
+                     std::optional<double> max_norm, int threads) {
   return with_float("weight", weight, [&]<class T>(T) {
     TrainProblem<T> p = problem<T>(x, target, labels, order, weight, bias, scale, shift, Use::written);
     if (batch_size < 1) throw py::value_error("batch_size is " + std::to_string(batch_size) + "; accepted: at least 1");
@@ -131,6 +131,7 @@ py::tuple train_into(py::array weight, std::optional<py::array> bias, States wei
     if (max_norm && !(*max_norm > 0))
       throw py::value_error("max_norm is " + number_text(*max_norm) + "; accepted: a number above 0, or None");
     p.max_norm = max_norm.value_or(0);
+    if (applied) check_shape("applied", *applied, {1}), p.applied = output<int64_t>("applied", *applied);
     TrainResult r;
     with_rule<T>(rule_name, settings, [&]<class Rule>(const Rule& rule) {
       const auto name = [&](std::size_t k, bool of_bias) {
@@ -168,9 +169,10 @@ py::tuple evaluate_into(py::array weight, std::optional<py::array> bias, const p
 }  // namespace
 
 void bind_train_step(py::module_& m) {
-  m.def("train", &train_into, py::arg("weight"), py::arg("bias"), py::arg("weight_states"), py::arg("bias_states"),
-        py::arg("x"), py::arg("target"), py::arg("labels"), py::arg("order"), py::arg("scale"), py::arg("shift"),
-        py::arg("batch_size"), py::arg("rule"), py::arg("settings"), py::arg("max_norm"), py::arg("threads"));
+  m.def("train", &train_into, py::arg("applied"), py::arg("weight"), py::arg("bias"), py::arg("weight_states"),
+        py::arg("bias_states"), py::arg("x"), py::arg("target"), py::arg("labels"), py::arg("order"), py::arg("scale"),
+        py::arg("shift"), py::arg("batch_size"), py::arg("rule"), py::arg("settings"), py::arg("max_norm"),
+        py::arg("threads"));
   m.def("evaluate", &evaluate_into, py::arg("weight"), py::arg("bias"), py::arg("x"), py::arg("target"),
         py::arg("labels"), py::arg("order"), py::arg("scale"), py::arg("shift"), py::arg("threads"));
 }

@@ -304,6 +304,7 @@ class Run {
     }
     result_.rows += batch_end(step) - step * p_.batch_size;
     result_.steps += 1;
+    if (p_.applied) *p_.applied = result_.steps;
   }
 
   // This thread's slice of the parameters: the rest of the tree, then the optimizer.

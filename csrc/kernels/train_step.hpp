@@ -42,6 +42,7 @@ struct TrainProblem {
   const T* targets;                    // (., outputs) by row number: linear regression; or null
   T *weight, *bias;                    // (outputs, columns), (outputs,); bias may be null
   T *weight_state[3], *bias_state[3];  // what the optimizer uses of them
+  int64_t* applied = nullptr;          // where the number of steps applied so far is kept, or null
   double max_norm = 0;                 // of the gradients of a step; 0: they are not clipped
 };
 

@@ -134,6 +134,7 @@ TrainResult train_wide(const TrainProblem<T>& p, Rule rule, int threads) {
     result.correct += sum.correct;
     result.rows += rows;
     result.steps += 1;
+    if (p.applied) *p.applied = result.steps;
   }
   return result;
 }

@@ -143,6 +143,7 @@ def adam_step(
 ) -> Any: ...
 def clip_grad_norm(grads: _Arrays, max_norm: float, threads: int) -> float: ...
 def train(
+    applied: _Array | None,
     weight: _Array,
     bias: _Array | None,
     weight_states: Sequence[_Array | None],

@@ -35,6 +35,9 @@ class OptimizerRule(NamedTuple):
     """The states of (weight, bias) in the order of those functions' arguments, changed in place:
     ``(momentum_buffer,)``; ``(square_avg, grad_avg, momentum_buffer)``; ``(exp_avg, exp_avg_sq,
     max_exp_avg_sq)``. None for one that is not used."""
+    applied: Array | None = None
+    """An int64 array (1,) that receives the number of minibatches applied, also when the call ends
+    in an exception."""
 
 
 _DEFAULTS: dict[str, dict[str, Any]] = {

@@ -340,6 +340,7 @@ def _train(
         ) from None
     scales, shifts = _affine(scale, shift, weight)
     loss, correct, rows, steps, bad_row = _native.module.train(
+        rule.applied,
         weight,
         bias,
         weight_states,

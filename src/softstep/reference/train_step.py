@@ -147,7 +147,7 @@ def _apply(
     max_norm: float | None,
 ) -> None:
     """Apply the step that follows `steps` steps of this run, with the kernel's function for it."""
-    name, settings, states = rule
+    name, settings, states = rule[:3]
     function, names = _STATES[name]
     options = dict(settings)
     if name == "sgd":

@@ -20,7 +20,8 @@ from softstep.models.checks import check_integer
 from softstep.models.linear_regression import LinearRegression
 from softstep.models.module import Module
 from softstep.models.softmax_regression import SoftmaxRegression
-from softstep.optimizers import SGD
+from softstep.optimizers import SGD, Adam, AdamW, RMSprop
+from softstep.optimizers.optimizer import Optimizer
 from softstep.training.history import Totals
 
 __all__ = ["FusedEvaluation", "FusedTraining", "fused_evaluation", "fused_training"]
@@ -49,7 +50,10 @@ _MODEL_METHODS = (
     "__call__", "accuracy", "backward", "features", "forward", "loss", "loss_with_grad", "targets",
     "training_step", "validation_step",
 )  # fmt: skip
-_SGD_METHODS = ("settings", "step", "zero_grad")
+_OPTIMIZER_METHODS = ("settings", "step", "zero_grad", "_arrays", "_begun", "_kernel", "_move")
+_RULES: dict[type[Optimizer], str] = {
+    SGD: "sgd", RMSprop: "rmsprop", Adam: "adam", AdamW: "adamw"
+}  # fmt: skip
 
 
 def methods(owner: type, names: tuple[str, ...]) -> dict[str, Any]:
@@ -58,7 +62,7 @@ def methods(owner: type, names: tuple[str, ...]) -> dict[str, Any]:
 
 
 _ORIGINAL = {owner: methods(owner, _MODEL_METHODS) for owner in _KERNELS}
-_ORIGINAL_SGD = methods(SGD, _SGD_METHODS)
+_ORIGINAL_OPTIMIZERS = {owner: methods(owner, _OPTIMIZER_METHODS) for owner in _RULES}
 
 
 def unchanged(thing: object, original: dict[str, Any]) -> bool:
@@ -89,13 +93,16 @@ def fused_evaluation(model: Module, data: Any) -> FusedEvaluation | None:
 def fused_training(model: Module, optimizer: Any, data: Any) -> FusedTraining | None:
     """Return the fused training, or None if it does not apply.
 
-    It applies to a library model with its own methods, a plain `SGD` over exactly its weight and
-    bias, and data whose arrays are to be had.
+    It applies to a library model with its own methods, an optimizer of the library over exactly its
+    weight and bias, both as far on, and data whose arrays are to be had.
     """
     chosen = fused_kernels(model)
     if chosen is None or not isinstance(model, AffineModel):
         return None
-    if type(optimizer) is not SGD or not unchanged(optimizer, _ORIGINAL_SGD):
+    original = _ORIGINAL_OPTIMIZERS.get(type(optimizer))
+    if original is None or not unchanged(optimizer, original):
+        return None
+    if isinstance(optimizer, Adam) and len(set(optimizer.steps)) > 1:
         return None
     mine = {id(model.weight), id(model.bias)}
     if {id(p) for p in optimizer.params} != mine or {id(p) for p in model.parameters()} != mine:
@@ -136,10 +143,10 @@ class FusedEvaluation:
 
 
 class FusedTraining:
-    """Epochs of minibatch SGD, a few native calls each."""
+    """Epochs of minibatches, a few native calls each."""
 
     def __init__(
-        self, chosen: FusedKernels, model: AffineModel, optimizer: SGD, arrays: Any, data: Any
+        self, chosen: FusedKernels, model: AffineModel, optimizer: Optimizer, arrays: Any, data: Any
     ) -> None:
         self.kernels, self.model, self.optimizer = chosen, model, optimizer
         self.rows = _Rows(model, arrays)
@@ -170,24 +177,44 @@ class FusedTraining:
         return totals
 
     def _train(self, order: NDArray[np.int64]) -> kernels.TrainRun:
-        optimizer, parameters = self.optimizer, (self.model.weight, self.model.bias)
-        kept = [optimizer.momentum_buffers[i] for i in self._positions]
-        buffers = [buffer for buffer in kept if buffer is not None]
-        first = optimizer.momentum != 0 and len(buffers) < len(parameters)
-        if first:
-            buffers = [np.full_like(parameter.data, np.nan) for parameter in parameters]
+        optimizer, positions = self.optimizer, self._positions
+        parameters = [self.model.weight.data, self.model.bias.data]
+        settings, buffers, applied = optimizer.settings(), None, np.zeros(1, np.int64)
+        used = used_states(optimizer)
+        if isinstance(optimizer, SGD) and used[0]:
+            buffers = [optimizer.momentum_buffers[i] for i in positions]
+            settings["first_step"] = any(buffer is None for buffer in buffers)
+            if settings["first_step"]:  # filled by the first step, kept only then
+                buffers = [np.empty_like(data) for data in parameters]
+            states: list[Any] = [buffers]
+        else:
+            states = [
+                optimizer._arrays(name, positions, parameters) if needed else None
+                for name, needed in zip(optimizer.states, used, strict=True)
+            ]
+        if isinstance(optimizer, Adam):
+            settings["step"] = optimizer.steps[positions[0]] + 1
+        rule = kernels.OptimizerRule(_RULES[type(optimizer)], settings, states, applied)
         try:
             return self.kernels.train(
-                self.rows.x, self.rows.target, order, *(p.data for p in parameters),
-                batch_size=self.batch_size, first_step=first, threads=self.model.threads,
-                momentum_buffers=tuple(buffers) if optimizer.momentum != 0 else None,
-                **optimizer.settings(), **self.rows.options,
+                self.rows.x, self.rows.target, order, *parameters, batch_size=self.batch_size,
+                rule=rule, threads=self.model.threads, **self.rows.options,
             )  # fmt: skip
         finally:
-            # An exception does not say how far it came, but the first step fills the buffers.
-            if first and not all(np.isnan(buffer).all() for buffer in buffers):
-                for i, buffer in zip(self._positions, buffers, strict=True):
-                    optimizer.momentum_buffers[i] = buffer
+            for number, i in enumerate(positions):
+                if isinstance(optimizer, Adam):
+                    optimizer.steps[i] += int(applied[0])
+                elif isinstance(optimizer, SGD) and buffers is not None and applied[0] > 0:
+                    optimizer.momentum_buffers[i] = buffers[number]
+
+
+def used_states(optimizer: Optimizer) -> list[bool]:
+    """Tell which of the states that an optimizer names its present settings need."""
+    if isinstance(optimizer, SGD):
+        return [optimizer.momentum != 0]
+    if isinstance(optimizer, RMSprop):
+        return [True, optimizer.centered, optimizer.momentum != 0]
+    return [True, True, isinstance(optimizer, Adam) and optimizer.amsgrad]
 
 
 def rows_per_call(shape: tuple[int, ...], batch_size: int) -> int:
