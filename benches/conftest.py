@@ -26,14 +26,8 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
         return
     marker = metafunc.definition.get_closest_marker("cases")
     assert marker is not None, f"{metafunc.function.__name__} takes bench, but is not marked cases"
-    cases = [case for case in marker.args[0] if not case.missing()]
-    pairs = [(case, name) for case in cases for name in case.installed()]
+    pairs = [(case, name) for case in marker.args[0] for name in case.installed()]
     names = [f"{case.shape}-{name}" for case, name in pairs]
-    if not pairs:
-        metafunc.parametrize(
-            "bench", [pytest.param(None, marks=pytest.mark.skip("not in this build"))]
-        )
-        return
     metafunc.parametrize("bench", pairs, indirect=True, ids=names)
 
 

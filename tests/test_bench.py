@@ -222,18 +222,6 @@ def test_wrong_results_are_an_error(
     assert err.startswith("softstep: error: wrong results: family/shape, softstep: loss: 1 of 1")
 
 
-@pytest.mark.usefixtures("numpy_only")
-def test_functions_that_a_build_lacks(
-    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    case = example(needs=("softmax", "not_yet"))
-    monkeypatch.setattr("softstep.bench.command.CASES", (case,))
-    for arguments in (("--list",), ()):
-        status, out, err = run(capsys, *arguments)
-        assert (status, err) == (0, "")
-        assert "not in this build: not_yet" in out
-
-
 # What follows from the times
 
 

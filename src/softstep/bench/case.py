@@ -9,7 +9,6 @@ from typing import Any, Generic, NamedTuple, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from softstep import kernels
 from softstep.bench.peers import Call, is_installed, load
 
 __all__ = ["Case", "Expected", "Figure", "Floor", "Reading", "Work", "check", "is_ours"]
@@ -74,8 +73,6 @@ class Case(Generic[Inputs]):
     floors: tuple[Floor, ...] = ()
     works: Mapping[str, Work] = field(default_factory=dict)
     """The work of those of our implementations for which it is another."""
-    needs: tuple[str, ...] = ()
-    """Names in `softstep.kernels`."""
     requires: Mapping[str, tuple[str, str]] = field(default_factory=dict)
     """Module and name of what a peer's implementation uses and older versions lack."""
     quick: bool = False
@@ -85,10 +82,6 @@ class Case(Generic[Inputs]):
     def name(self) -> str:
         """Family and shape."""
         return f"{self.family}/{self.shape}"
-
-    def missing(self) -> list[str]:
-        """Return what this build of softstep lacks."""
-        return [name for name in self.needs if not hasattr(kernels, name)]
 
     def installed(self) -> list[str]:
         """Return the implementations whose library is installed and new enough."""
@@ -127,17 +120,12 @@ class Figure:
     at_most: float
     measure: Callable[[bool], Reading]
     """Takes whether to be quick."""
-    needs: tuple[str, ...] = ()
     quick: bool = False
 
     @property
     def name(self) -> str:
         """Family and shape."""
         return f"{self.family}/{self.shape}"
-
-    def missing(self) -> list[str]:
-        """Return what this build of softstep lacks."""
-        return [name for name in self.needs if not hasattr(kernels, name)]
 
 
 def is_ours(name: str) -> bool:

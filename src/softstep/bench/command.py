@@ -70,9 +70,7 @@ def run(
         if style == "json":
             return {"cases": [{"case": case.name, "size": case.size} for case in cases]}
         for case in cases:
-            missing = case.missing()
-            note = f"  (not in this build: {', '.join(missing)})" if missing else ""
-            print(f"{case.name} {case.size}".rstrip() + note)
+            print(f"{case.name} {case.size}".rstrip())
         return None
     count = thread_count() if threads is None else threads
     libraries = _libraries(cases)
@@ -100,10 +98,7 @@ def run(
 def _libraries(cases: Sequence[Case[Any] | Figure]) -> list[str]:
     """Return the installed peers of these cases, in the order of the columns."""
     used = {
-        name.split()[0]
-        for case in cases
-        if isinstance(case, Case) and not case.missing()
-        for name in case.implementations
+        name.split()[0] for case in cases if isinstance(case, Case) for name in case.implementations
     }
     return [name for name in LIBRARIES if name in used | {"numpy"} and is_installed(name)]
 

@@ -105,7 +105,6 @@ def _memory_figure(shape: str, *size: int) -> Figure:
         "MB",
         64,
         partial(memory, (rows, features, classes)),
-        needs=("linear_cross_entropy_with_grad",),
     )
 
 
