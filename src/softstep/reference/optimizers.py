@@ -64,24 +64,22 @@ def _step(
             raise TypeError("param: expected a NumPy array of float32 or float64")
         if p.dtype != params[0].dtype:
             raise TypeError("param: expected arrays of one dtype")
-        check_writable(p, "param", p.dtype, p.shape)
     given = _as_list(grad, "grad", param, len(params))
     kept = {
         name: _as_list(value, name, param, len(params))
         for name, value in states.items()
         if value is not None
     }
-    written = list(params)
-    gradients = []
+    written: list[Any] = []
     for i, p in enumerate(params):
+        written.append(check_writable(p, "param", p.dtype, p.shape, apart=(*written, *given)))
         for name, arrays in kept.items():
-            check_writable(arrays[i], name, p.dtype, p.shape, apart=(*written, *given))
-            written.append(arrays[i])
-        if any(
-            isinstance(given[i], np.ndarray) and np.may_share_memory(w, given[i]) for w in written
-        ):
-            raise ValueError("grad: overlaps an array that is changed")
-        gradients.append(check_shape(as_floats(given[i], "grad", p.dtype), "grad", p.shape))
+            apart = (*params, *written, *given)
+            written.append(check_writable(arrays[i], name, p.dtype, p.shape, apart=apart))
+    gradients = [
+        check_shape(as_floats(g, "grad", p.dtype), "grad", p.shape)
+        for g, p in zip(given, params, strict=True)
+    ]
     wide = [gradient.astype(np.float64) for gradient in gradients]
     norm = None
     if max_norm is not None:

@@ -1,0 +1,169 @@
+"""What optimizer steps refuse, and what they convert; what they refuse is left as it was."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+from argument_cases import layouts
+from kernel_cases import DTYPES, misaligned, read_only, same_bytes
+from optimizer_cases import RULES, Rule
+
+from softstep import kernels, reference
+
+pytestmark = pytest.mark.usefixtures("level")
+
+SETTINGS: dict[str, dict[str, Any]] = {
+    "sgd_step": {"lr": 0.1, "momentum": 0.9},
+    "rmsprop_step": {"momentum": 0.9},
+    "adam_step": {"step": 1},
+    "adamw_step": {"step": 1},
+}
+
+
+@pytest.fixture(params=RULES)
+def rule(request: pytest.FixtureRequest) -> Rule:
+    return RULES[request.param]
+
+
+def fives(rule: Rule, dtype: Any, shape: Any = (6, 5)) -> dict[str, Any]:
+    """Two arrays for every argument, all of them 5."""
+    names = ("param", "grad", *rule.states)
+    return {name: [np.full(shape, 5, dtype), np.full(shape, 5, dtype)] for name in names}
+
+
+def refused(rule: Rule, arrays: dict[str, Any], match: str, module: Any = kernels) -> None:
+    with pytest.raises((TypeError, ValueError), match=match):
+        getattr(module, rule.name)(**arrays, **SETTINGS[rule.name])
+    for name, given in arrays.items():
+        for array in given if isinstance(given, (list, tuple)) else [given]:
+            assert array is None or (np.asarray(array, float) == 5).all(), f"{name}: written"
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_arrays_that_cannot_be_written(rule: Rule, dtype: Any) -> None:
+    good = np.full((6, 5), 5, dtype)
+    other = np.float64 if dtype == np.float32 else np.float32
+    for name in ("param", *rule.states):
+        for bad in (
+            good.tolist(), good.astype(other), good.astype(int), read_only(good.copy()),
+            misaligned(good), np.asfortranarray(good), np.full((6, 10), 5, dtype)[:, ::2],
+            np.full((5, 6), 5, dtype), np.full(30, 5, dtype),
+            good.astype(good.dtype.newbyteorder(">")), None,
+        ):  # fmt: skip
+            # A list: the second array, by its place. Any shape and dtype of a parameter is its own.
+            arrays = fives(rule, dtype)
+            arrays[name][1] = bad
+            refused(rule, arrays, rf"{name}\[1\]|grad\[1\]|\[1\]")
+        alone = {key: value[0] for key, value in fives(rule, dtype).items()}
+        alone[name] = read_only(alone[name])
+        refused(rule, alone, f"{name} is read-only")
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_memory_that_is_shared(rule: Rule, dtype: Any) -> None:
+    """Anything that is written with anything else; gradients may share among themselves."""
+    names = ("param", "grad", *rule.states)
+    for a in names:
+        for b in names:
+            for i, j in ((0, 0), (0, 1)):
+                arrays = fives(rule, dtype)
+                memory = np.full(100, 5, dtype)
+                arrays[a][i] = memory[10:40].reshape(6, 5)
+                arrays[b][j] = memory[39:69].reshape(6, 5)
+                if (a, i) == (b, j):
+                    continue
+                if a == b == "grad":
+                    getattr(kernels, rule.name)(**arrays, **SETTINGS[rule.name])
+                    continue
+                for module in (kernels, reference):
+                    refused(rule, arrays, "shares memory|overlaps", module)
+                arrays[b][j] = memory[40:70].reshape(6, 5)  # neighbours do not overlap
+                getattr(kernels, rule.name)(**arrays, **SETTINGS[rule.name])
+
+
+def test_lists_of_unequal_length(rule: Rule) -> None:
+    for name in ("grad", *rule.states):
+        for given in ([np.full((6, 5), 5.0)], np.full((6, 5), 5.0), []):
+            arrays = fives(rule, np.float64)
+            arrays[name] = given
+            refused(rule, arrays, name)
+            refused(rule, arrays, name, reference)
+    alone = {name: arrays[0] for name, arrays in fives(rule, np.float64).items()}
+    for name in ("param", *rule.states):
+        refused(rule, alone | {name: [alone[name]]}, r"one array|list|grad")
+
+
+def test_states_that_are_missing(rule: Rule) -> None:
+    for name in rule.states:
+        if name in ("grad_avg", "max_exp_avg_sq"):  # they choose a version of the rule
+            continue
+        arrays = {key: value[0] for key, value in fives(rule, np.float64).items()}
+        arrays[name] = None
+        refused(rule, arrays, name)
+        refused(rule, arrays, name, reference)
+
+
+@pytest.mark.parametrize(
+    ("name", "settings"),
+    [
+        (name, {name: value})
+        for name in ("lr", "weight_decay", "eps")
+        for value in (-0.1, float("nan"), float("inf"))
+    ]
+    + [
+        ("alpha", {"alpha": -0.1}), ("alpha", {"alpha": 1.1}), ("alpha", {"alpha": float("nan")}),
+        ("betas", {"betas": (1.0, 0.9)}), ("betas", {"betas": (0.9, -0.1)}),
+        ("betas", {"betas": (float("nan"), 0.9)}), ("step", {"step": 0}),
+        ("max_norm", {"max_norm": -1.0}), ("max_norm", {"max_norm": float("nan")}),
+    ],
+)  # fmt: skip
+def test_numbers(rule: Rule, name: str, settings: dict[str, Any]) -> None:
+    given = SETTINGS[rule.name] | settings
+    if rule.name == "sgd_step" and name in ("eps", "alpha", "betas", "step"):
+        return
+    if (rule.counts and name == "alpha") or (not rule.counts and name in ("betas", "step")):
+        return
+    for module in (kernels, reference):
+        arrays = {key: value[0] for key, value in fives(rule, np.float64).items()}
+        with pytest.raises(ValueError, match=name):
+            getattr(module, rule.name)(**arrays, **given)
+        assert all((array == 5).all() for array in arrays.values())
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_gradients_of_every_layout(rule: Rule, dtype: Any, rng: np.random.Generator) -> None:
+    grad = rng.normal(0, 1, (6, 5)).astype(dtype)
+
+    def step(given: Any) -> tuple[Any, ...]:
+        arrays = fives(rule, dtype)
+        arrays["grad"] = [np.ones((6, 5), dtype), given]
+        getattr(kernels, rule.name)(**arrays, **SETTINGS[rule.name])
+        return tuple(a for name, both in arrays.items() if name != "grad" for a in both)
+
+    wanted = step(grad)
+    for layout, given in layouts(grad).items():
+        assert same_bytes(step(given), wanted), layout
+    if dtype == np.float64:
+        assert same_bytes(step(grad.tolist()), wanted)
+    whole = rng.integers(0, 9, (6, 5))
+    assert same_bytes(step(whole), step(whole.astype(dtype)))
+    for bad in (np.ones((5, 6), dtype), np.ones((6, 5), np.float16), None):
+        with pytest.raises((TypeError, ValueError), match=r"grad\[1\]"):
+            step(bad)
+
+
+def test_clipping_refuses() -> None:
+    for module in (kernels, reference):
+        memory = np.full(20, 5.0)
+        for bad in (
+            [memory[:10], memory[9:]], read_only(np.full(3, 5.0)), [memory[::2]], [[5.0]], 5.0,
+            [np.full(3, 5.0), np.full(3, 5.0, np.float32)], np.full(3, 5), None,
+        ):  # fmt: skip
+            with pytest.raises((TypeError, ValueError), match="grads"):
+                module.clip_grad_norm(bad, 1.0)
+        for max_norm in (-1.0, float("nan")):
+            with pytest.raises(ValueError, match="max_norm"):
+                module.clip_grad_norm(memory, max_norm)
+        assert (memory == 5).all()
