@@ -1,6 +1,7 @@
 #include "kernels/cross_entropy.hpp"
 
 #include <algorithm>
+#include <array>
 
 #include "kernels/cross_entropy_blocks.hpp"
 #include "kernels/cross_entropy_lanes.hpp"
@@ -12,13 +13,33 @@ namespace softstep {
 namespace {
 
 // Up to here rows are transposed into lanes.
-constexpr int64_t transposed_columns = 32;
+constexpr int transposed_columns = 16;
 
 // What is compiled on its own: with a gradient or not, the target's mass in one column (Spread: in all), and whether
 // there is anything beyond that: weights or by-products.
 template <bool G, bool S, bool M>
 struct Kind {
   static constexpr bool gradient = G, spread = S, more = M;
+};
+
+// Losses of rows in the lanes, added up in double.
+template <class T>
+class LaneLosses {
+ public:
+  SOFTSTEP_INLINE void add(Vec<T> loss) {
+    if constexpr (sizeof(T) == sizeof(double)) {
+      sum_ += loss;
+    } else {
+      typedef T Half __attribute__((vector_size(vector_bytes / 2)));
+      Half halves[2];
+      std::memcpy(halves, &loss, sizeof loss);
+      sum_ += __builtin_convertvector(halves[0], Vec<double>) + __builtin_convertvector(halves[1], Vec<double>);
+    }
+  }
+  double total() const { return sum_lanes<double>(sum_); }
+
+ private:
+  Vec<double> sum_{};
 };
 
 template <class T>
@@ -37,10 +58,14 @@ struct Run {
   T sample_weight(int64_t row) const { return p.sample_weight ? p.sample_weight[row] : T(1); }
   bool wants_prediction() const { return p.predicted || p.count_correct; }
 
+  template <class K, int W>
+  void narrow_rows(LaneLosses<T>& sum, int64_t row, int count, int64_t& correct) const;
+  template <class K, int W>
+  double narrow_tile(int64_t begin, int64_t end, int64_t& correct) const;
   template <class K>
-  double narrow_rows(int64_t row, int count, int64_t& correct) const;
+  void block_rows(LaneLosses<T>& sum, int64_t row, int count, int64_t& correct) const;
   template <class K>
-  double block_rows(int64_t row, int count, int64_t& correct) const;
+  double block_tile(int64_t begin, int64_t end, int64_t& correct) const;
   template <class K>
   T wide_row(const WideRow<T>& wide, int64_t row, int64_t& correct) const;
   template <class K>
@@ -48,16 +73,28 @@ struct Run {
 
  private:
   // The classes, -1 for ignored rows and for lanes beyond the last row.
-  Vec<Int<T>> labels(int64_t row, int count) const {
-    Int<T> lane[lanes<T>];
+  SOFTSTEP_INLINE Vec<Int<T>> labels(int64_t row, int count) const {
     const int64_t* const label = p.target + row;
-    if (count == lanes<T>) {
-      for (int r = 0; r < lanes<T>; ++r) lane[r] = label[r] == p.ignore_index ? -1 : static_cast<Int<T>>(label[r]);
-    } else {
+    if (count < lanes<T>) {
+      Vec<Int<T>> target{};
       for (int r = 0; r < lanes<T>; ++r)
-        lane[r] = r >= count || label[r] == p.ignore_index ? -1 : static_cast<Int<T>>(label[r]);
+        target[r] = r >= count || label[r] == p.ignore_index ? -1 : static_cast<Int<T>>(label[r]);
+      return target;
     }
-    return load(lane);
+    const auto some = [&](int first) SOFTSTEP_INLINE_LAMBDA {
+      const Vec<int64_t> l = load(label + first);
+      return l | (l == p.ignore_index);
+    };
+    if constexpr (sizeof(T) == sizeof(double)) {
+      return some(0);
+    } else {
+      typedef Int<T> Half __attribute__((vector_size(vector_bytes / 2)));
+      const Half low = __builtin_convertvector(some(0), Half);
+      const Half high = __builtin_convertvector(some(lanes<T> / 2), Half);
+      return [&]<int... I>(std::integer_sequence<int, I...>) SOFTSTEP_INLINE_LAMBDA {
+        return __builtin_shufflevector(low, high, I...);
+      }(std::make_integer_sequence<int, lanes<T>>{});
+    }
   }
 
   // u of a block of rows; with a distribution, also the first maximum of each.
@@ -92,13 +129,13 @@ struct Run {
   }
 };
 
-// `count` narrow rows from `row` on; returns the sum of their losses.
+// `count` narrow rows from `row` on.
 template <class T>
-template <class K>
-double Run<T>::narrow_rows(int64_t row, int count, int64_t& correct) const {
-  const int width = static_cast<int>(p.classes);
-  Vec<T> columns[narrow_columns];
-  load_columns<T>(columns, p.logits + row * p.classes, p.classes, count, width);
+template <class K, int W>
+SOFTSTEP_INLINE void Run<T>::narrow_rows(LaneLosses<T>& sum, int64_t row, int count, int64_t& correct) const {
+  const int width = W ? W : static_cast<int>(p.classes);
+  Vec<T> columns[W ? (W + lanes<T> - 1) / lanes<T> * lanes<T> : narrow_columns];
+  load_columns<T, W>(columns, p.logits + row * p.classes, p.classes, count, width);
   Vec<Int<T>> target{};
   Vec<Int<T>> counted = lane_numbers<T>() < static_cast<Int<T>>(count);
   if (p.target) {
@@ -107,7 +144,7 @@ double Run<T>::narrow_rows(int64_t row, int count, int64_t& correct) const {
   }
   Vec<T> loss;
   if constexpr (!K::spread && !K::more) {
-    loss = cross_entropy_lanes<T, K::gradient>(columns, width, target, broadcast<T>(T(1) / divisor));
+    loss = cross_entropy_lanes<T, K::gradient, W>(columns, width, target, broadcast<T>(T(1) / divisor));
   } else {
     Vec<T> mass[K::spread ? narrow_columns : 1], weight = broadcast<T>(1);
     LaneSums<T> sums;
@@ -130,16 +167,33 @@ double Run<T>::narrow_rows(int64_t row, int count, int64_t& correct) const {
   if (p.row_loss) store_partial(p.row_loss + row, loss, count);
   if constexpr (K::gradient) {
     if (any(~counted))
-      for (int c = 0; c < width; ++c) columns[c] = select<T>(counted, columns[c], Vec<T>{});
-    store_columns<T>(p.dlogits + row * p.classes, p.classes, columns, count, width);
+      repeat<W>(width, [&](int c) SOFTSTEP_INLINE_LAMBDA { columns[c] = select<T>(counted, columns[c], Vec<T>{}); });
+    store_columns<T, W>(p.dlogits + row * p.classes, p.classes, columns, count, width);
   }
-  return sum_in_double(loss);
+  sum.add(loss);
+}
+
+template <class T>
+template <class K, int W>
+double Run<T>::narrow_tile(int64_t begin, int64_t end, int64_t& correct) const {
+  LaneLosses<T> sum;
+  int64_t row = begin;
+  for (; row + lanes<T> <= end; row += lanes<T>) narrow_rows<K, W>(sum, row, lanes<T>, correct);
+  if (row == end) return sum.total();
+  // The last rows on their own, so that the sum is the same for every W and they need not be compiled for each.
+  if constexpr (W > 0) {
+    return sum.total() + narrow_tile<K, 0>(row, end, correct);
+  } else {
+    LaneLosses<T> last;
+    narrow_rows<K, W>(last, row, static_cast<int>(end - row), correct);
+    return sum.total() + last.total();
+  }
 }
 
 // The same for rows of middling width and class indices without smoothing.
 template <class T>
 template <class K>
-double Run<T>::block_rows(int64_t row, int count, int64_t& correct) const {
+SOFTSTEP_INLINE void Run<T>::block_rows(LaneLosses<T>& sum, int64_t row, int count, int64_t& correct) const {
   const int width = static_cast<int>(p.classes);
   const T* const x = p.logits + row * p.classes;
   T* const g = K::gradient ? p.dlogits + row * p.classes : nullptr;
@@ -168,7 +222,17 @@ double Run<T>::block_rows(int64_t row, int count, int64_t& correct) const {
   }
   loss = select<T>(counted, loss, Vec<T>{});
   if (p.row_loss) store_partial(p.row_loss + row, loss, count);
-  return sum_in_double(loss);
+  sum.add(loss);
+}
+
+template <class T>
+template <class K>
+double Run<T>::block_tile(int64_t begin, int64_t end, int64_t& correct) const {
+  LaneLosses<T> sum;
+  int64_t row = begin;
+  for (; row + lanes<T> <= end; row += lanes<T>) block_rows<K>(sum, row, lanes<T>, correct);
+  if (row < end) block_rows<K>(sum, row, static_cast<int>(end - row), correct);
+  return sum.total();
 }
 
 template <class T>
@@ -225,16 +289,24 @@ CrossEntropySum Run<T>::all_rows(int threads) const {
   const int64_t stride = (p.classes + lanes<T> - 1) / lanes<T> * lanes<T>;
   const Scratch<T> scratch(stream ? static_cast<std::size_t>(stride * team.threads()) : 0);
 
+  // Narrow rows in their usual case have a function for their width.
+  using Narrow = double (Run::*)(int64_t, int64_t, int64_t&) const;
+  Narrow narrow = &Run::narrow_tile<K, 0>;
+  if constexpr (K::gradient && !K::spread && !K::more) {
+    static constexpr auto of_width = []<int... W>(std::integer_sequence<int, W...>) {
+      return std::array<Narrow, sizeof...(W)>{&Run::narrow_tile<K, W>...};
+    }(std::make_integer_sequence<int, transposed_columns + 1>{});
+    if (p.classes <= transposed_columns) narrow = of_width[static_cast<std::size_t>(p.classes)];
+  }
+
   for_tiles(tiles.count, team, [&](int64_t tile, int thread, Interrupt& interrupt) {
     const int64_t begin = tiles.begin(tile), end = tiles.end(tile);
     double sum = 0;
     int64_t right = 0;
     if (!K::spread && p.classes > transposed_columns && p.classes <= narrow_columns) {
-      for (int64_t row = begin; row < end; row += lanes<T>)
-        sum += block_rows<K>(row, static_cast<int>(std::min<int64_t>(end - row, lanes<T>)), right);
+      sum = block_tile<K>(begin, end, right);
     } else if (p.classes <= narrow_columns) {
-      for (int64_t row = begin; row < end; row += lanes<T>)
-        sum += narrow_rows<K>(row, static_cast<int>(std::min<int64_t>(end - row, lanes<T>)), right);
+      sum = (this->*narrow)(begin, end, right);
     } else {
       for (int64_t row = begin; row < end; ++row) {
         const T* const x = p.logits + row * p.classes;

@@ -30,7 +30,9 @@
 // 0, gradient exactly 0, whatever their logits. Row losses are added in double, tile by tile, and the tiles as a fixed
 // tree.
 //
-// Blocking: cross_entropy_lanes.hpp for up to narrow_columns classes, cross_entropy_rows.hpp for more.
+// Blocking, by the number of classes alone: up to 16 (with mass in every column, up to narrow_columns)
+// cross_entropy_lanes.hpp, rows transposed into lanes; up to narrow_columns cross_entropy_blocks.hpp, along the row
+// with the sums of a block of rows in lanes; beyond cross_entropy_rows.hpp, row by row.
 #pragma once
 
 #include "parallel.hpp"

@@ -5,27 +5,12 @@
 // Transposing the rows themselves costs more than that as soon as a row is longer than a vector.
 #pragma once
 
+#include <algorithm>
 #include <limits>
 
 #include "kernels/exp_sums.hpp"
 
 namespace softstep {
-
-// Lane i of the result is the largest lane of m[i]; none may be NaN.
-template <class T>
-SOFTSTEP_INLINE Vec<T> row_maxima(Vec<T>* m) {
-  const auto stage = [m]<int Step>(std::integral_constant<int, Step>) {
-#pragma GCC unroll 16
-    for (int i = 0; i < Step; ++i)
-      m[i] = larger<T>(detail::exchange<T, Step, false>(m[i], m[i + Step]),
-                       detail::exchange<T, Step, true>(m[i], m[i + Step]));
-  };
-  if constexpr (lanes<T> > 8) stage(std::integral_constant<int, 8>{});
-  if constexpr (lanes<T> > 4) stage(std::integral_constant<int, 4>{});
-  if constexpr (lanes<T> > 2) stage(std::integral_constant<int, 2>{});
-  stage(std::integral_constant<int, 1>{});
-  return m[0];
-}
 
 // `count` rows (up to `lanes`) of `width` columns at x, one after the other, with labels in target; a label of -1 is
 // that of a row whose gradient is 0. Returns the losses, not weighted. With Gradient, g (which may be x) becomes
@@ -44,65 +29,99 @@ SOFTSTEP_INLINE Vec<T> cross_entropy_block(T* g, const T* x, int width, int coun
   // As many as are counted too much where the maximum is the filler. (Not -inf: exponentials that underflow are slow.)
   const Vec<T> fillers = rest ? select<T>(inside, Vec<T>{}, broadcast<T>(-1)) : Vec<T>{};
 
+  // Four rows at a time (math.hpp tells why), the rest one by one.
+  const auto four_by_four = [count](auto some) SOFTSTEP_INLINE_LAMBDA {
+    int r = 0;
+    for (; r + 4 <= count; r += 4) some(r, std::integral_constant<int, 4>{});
+    for (; r < count; ++r) some(r, std::integral_constant<int, 1>{});
+  };
+
   Vec<T> part[L];
-  T lane[L] = {};
-  for (int r = 0; r < L; ++r) part[r] = lowest;
-  for (int r = 0; r < count; ++r) {
-    const T* const row = x + r * width;
-    lane[r] = row[target[r] >= 0 ? target[r] : 0];
-    Vec<T> max = lowest;
-    for (int i = 0; i < whole; i += L) max = larger<T>(load(row + i), max);
-    if (rest) max = larger<T>(last(row, lowest), max);
-    part[r] = max;
-  }
+  T lane[L];
+  for (int r = count; r < L; ++r) part[r] = lowest;
+  for (int r = 0; r < count; ++r) lane[r] = x[r * width + (target[r] >= 0 ? target[r] : 0)];
+  for (int r = count; r < L; ++r) lane[r] = 0;
+  four_by_four([&]<int N>(int first, std::integral_constant<int, N>) SOFTSTEP_INLINE_LAMBDA {
+    const T* const rows = x + first * width;
+    Vec<T> max[N];
+    repeat<N>(N, [&](int r) SOFTSTEP_INLINE_LAMBDA { max[r] = lowest; });
+    for (int i = 0; i < whole; i += L)
+      repeat<N>(N, [&](int r) SOFTSTEP_INLINE_LAMBDA { max[r] = larger<T>(load(rows + r * width + i), max[r]); });
+    if (rest)
+      repeat<N>(N, [&](int r) SOFTSTEP_INLINE_LAMBDA { max[r] = larger<T>(last(rows + r * width, lowest), max[r]); });
+    repeat<N>(N, [&](int r) SOFTSTEP_INLINE_LAMBDA { part[first + r] = max[r]; });
+  });
   const Vec<T> chosen = load(lane);
   sums.max = row_maxima<T>(part);
   store(lane, sums.max);
 
   Vec<T> equal[L];
-  for (int r = 0; r < L; ++r) part[r] = equal[r] = Vec<T>{};
-  for (int r = 0; r < count; ++r) {
-    const T* const row = x + r * width;
-    const Vec<T> max = broadcast<T>(lane[r]);
-    Vec<T> below{}, block{}, ones = fillers;
-    const auto take = [&](Vec<T> v) {
-      const auto is_max = v == max;
-      const Vec<T> y = exp<T>(v - max);
-      block = select<T>(is_max, block, block + y);
-      ones = select<T>(is_max, ones + T(1), ones);
-      return y;
+  for (int r = count; r < L; ++r) part[r] = equal[r] = Vec<T>{};
+  four_by_four([&]<int N>(int first, std::integral_constant<int, N>) SOFTSTEP_INLINE_LAMBDA {
+    const T* const rows = x + first * width;
+    T* const terms = g + first * width;
+    Vec<T> max[N], below[N], block[N], ones[N], v[N], y[N];
+    repeat<N>(N, [&](int r) SOFTSTEP_INLINE_LAMBDA {
+      max[r] = broadcast<T>(lane[first + r]);
+      below[r] = block[r] = Vec<T>{};
+      ones[r] = fillers;
+    });
+    const auto take = [&]() SOFTSTEP_INLINE_LAMBDA {
+      repeat<N>(N, [&](int r) SOFTSTEP_INLINE_LAMBDA { y[r] = v[r] - max[r]; });
+      exp_to_one<T, N>(y);
+      repeat<N>(N, [&](int r) SOFTSTEP_INLINE_LAMBDA {
+        const auto is_max = v[r] == max[r];
+        block[r] = select<T>(is_max, block[r], block[r] + y[r]);
+        ones[r] = select<T>(is_max, ones[r] + T(1), ones[r]);
+      });
     };
     for (int i = 0; i < whole; i += L) {
-      const Vec<T> y = take(load(row + i));
-      if constexpr (Gradient) store(g + r * width + i, y);
-      if (i % (8 * L) == 7 * L) {
-        below += block;
-        block = Vec<T>{};
-      }
+      repeat<N>(N, [&](int r) SOFTSTEP_INLINE_LAMBDA { v[r] = load(rows + r * width + i); });
+      take();
+      if constexpr (Gradient) repeat<N>(N, [&](int r) SOFTSTEP_INLINE_LAMBDA { store(terms + r * width + i, y[r]); });
+      if (i % (8 * L) == 7 * L)
+        repeat<N>(N, [&](int r) SOFTSTEP_INLINE_LAMBDA {
+          below[r] += block[r];
+          block[r] = Vec<T>{};
+        });
     }
     if (rest) {
-      const Vec<T> y = take(last(row, max));
-      if constexpr (Gradient) store_partial(g + r * width + whole, y, rest);
+      repeat<N>(N, [&](int r) SOFTSTEP_INLINE_LAMBDA { v[r] = last(rows + r * width, max[r]); });
+      take();
+      if constexpr (Gradient)
+        repeat<N>(N, [&](int r) SOFTSTEP_INLINE_LAMBDA { store_partial(terms + r * width + whole, y[r], rest); });
     }
-    part[r] = below + block;
-    equal[r] = ones;
-  }
+    repeat<N>(N, [&](int r) SOFTSTEP_INLINE_LAMBDA {
+      part[first + r] = below[r] + block[r];
+      equal[first + r] = ones[r];
+    });
+  });
   sums.others = row_sums<T>(part) + (row_sums<T>(equal) - T(1));
 
   if constexpr (Gradient) {
-    T factor[L], others[L];
-    store(factor, weight / sums.total());
-    store(others, sums.others);
+    // What the target's own entry was when it was stored, to the bit.
+    Vec<T> at_target = chosen - sums.max;
+    exp_to_one<T, 1>(&at_target);
+    const Vec<T> factors = weight / sums.total();
+    T factor[L], own[L];
+    store(factor, factors);
+    store(own, ((at_target - T(1)) - sums.others) * factors);
+    four_by_four([&]<int N>(int first, std::integral_constant<int, N>) SOFTSTEP_INLINE_LAMBDA {
+      T* const rows = g + first * width;
+      Vec<T> f[N];
+      repeat<N>(N, [&](int r) SOFTSTEP_INLINE_LAMBDA { f[r] = broadcast<T>(factor[first + r]); });
+      for (int i = 0; i < whole; i += L)
+        repeat<N>(
+            N, [&](int r) SOFTSTEP_INLINE_LAMBDA { store(rows + r * width + i, load(rows + r * width + i) * f[r]); });
+      if (rest)
+        repeat<N>(N, [&](int r) SOFTSTEP_INLINE_LAMBDA {
+          T* const end = rows + r * width + whole;
+          store_partial(end, load_partial(end, rest) * f[r], rest);
+        });
+    });
     for (int r = 0; r < count; ++r) {
-      if (target[r] < 0) continue;
-      T& own = g[r * width + target[r]];
-      own = (own - T(1)) - others[r];
-    }
-    for (int r = 0; r < count; ++r) {
-      T* const row = g + r * width;
-      const auto scaled = [&](Vec<T> e) { return target[r] >= 0 ? e * factor[r] : Vec<T>{}; };
-      for (int i = 0; i < whole; i += L) store(row + i, scaled(load(row + i)));
-      if (rest) store_partial(row + whole, scaled(load_partial(row + whole, rest)), rest);
+      if (target[r] >= 0) g[r * width + target[r]] = own[r];
+      else std::fill_n(g + r * width, width, T(0));
     }
   }
   return sums.log_total() + (sums.max - chosen);

@@ -8,19 +8,21 @@
 
 namespace softstep {
 
-// columns[c], c < width, holds the logits of class c; target is a class in each lane, or -1 where the result is of no
-// meaning. Returns the losses, not weighted; with Gradient, columns becomes weight (softmax - one-hot).
-template <class T, bool Gradient>
+// Width, as in exp_sums.hpp, is the width where it is known at compile time. columns[c], c < width, holds the logits of
+// class c; target is a class in each lane, or -1 where the result is of no meaning. Returns the losses, not weighted;
+// with Gradient, columns becomes weight (softmax - one-hot).
+template <class T, bool Gradient, int Width = 0>
 SOFTSTEP_INLINE Vec<T> cross_entropy_lanes(Vec<T>* columns, int width, Vec<Int<T>> target,
                                            std::type_identity_t<Vec<T>> weight, LaneSums<T>* keep_sums = nullptr) {
   Vec<T> chosen = columns[0];
-  for (int c = 1; c < width; ++c) chosen = select<T>(target == c, columns[c], chosen);
-  const LaneSums<T> sums = exp_columns<T, Gradient>(columns, width);
+  repeat<Width>(width, [&](int c) SOFTSTEP_INLINE_LAMBDA { chosen = select<T>(target == c, columns[c], chosen); });
+  const LaneSums<T> sums = exp_columns<T, Gradient, Width>(columns, width);
   if (keep_sums) *keep_sums = sums;
   if constexpr (Gradient) {
     const Vec<T> factor = weight / sums.total();
-    for (int c = 0; c < width; ++c)
+    repeat<Width>(width, [&](int c) SOFTSTEP_INLINE_LAMBDA {
       columns[c] = select<T>(target == c, (columns[c] - T(1)) - sums.others, columns[c]) * factor;
+    });
   }
   return sums.log_total() + (sums.max - chosen);
 }

@@ -112,23 +112,25 @@ SOFTSTEP_INLINE WideSums<T> wide_sums(const WideRow<T>& row, T max, const RowMas
 #pragma GCC unroll 4
           for (int line = 0; line < 4 * vector_bytes; line += 64)
             prefetch(reinterpret_cast<const char*>(row.next + i) + line);
-#pragma GCC unroll 4
-        for (int k = 0; k < 4; ++k) {
-          const Vec<T> v = load(row.x + i + k * L);
-          const auto is_max = v == m;
-          const Vec<T> y = exp<T>(v - m);
-          sum[k] += select<T>(is_max, Vec<T>{}, y);
-          count -= is_max;
-          if constexpr (Spread) spread(mass.at(i + k * L), v);
-          if constexpr (Keep) store(row.terms + i + k * L, y);
-        }
+        Vec<T> v[4], y[4];
+        repeat<4>(4, [&](int k) SOFTSTEP_INLINE_LAMBDA { v[k] = load(row.x + i + k * L); });
+        repeat<4>(4, [&](int k) SOFTSTEP_INLINE_LAMBDA { y[k] = v[k] - m; });
+        exp_to_one<T, 4>(y);
+        repeat<4>(4, [&](int k) SOFTSTEP_INLINE_LAMBDA {
+          const auto is_max = v[k] == m;
+          sum[k] = select<T>(is_max, sum[k], sum[k] + y[k]);
+          count = is_max ? count + 1 : count;
+          if constexpr (Spread) spread(mass.at(i + k * L), v[k]);
+          if constexpr (Keep) store(row.terms + i + k * L, y[k]);
+        });
       }
       for (; i < end; i += L) {
         const int some = end - i < L ? static_cast<int>(end - i) : L;
         const auto inside = lane_numbers<T>() < static_cast<Int<T>>(some);
         const Vec<T> v = load_partial(row.x + i, some);
         const auto is_max = (v == m) & inside;
-        const Vec<T> y = exp<T>(v - m);
+        Vec<T> y = select<T>(inside, v - m, Vec<T>{});  // exponentials that underflow are slow
+        exp_to_one<T, 1>(&y);
         sum[0] += select<T>(is_max | ~inside, Vec<T>{}, y);
         count -= is_max;
         if constexpr (Spread) spread(mass.at(i, some), v);

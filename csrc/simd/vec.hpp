@@ -309,6 +309,13 @@ SOFTSTEP_INLINE void sum_stage(Vec<T>* m) {
     m[i] = exchange<T, Step, false>(m[i], m[i + Step]) + exchange<T, Step, true>(m[i], m[i + Step]);
 }
 
+template <class T, int Step>
+SOFTSTEP_INLINE void max_stage(Vec<T>* m) {
+#pragma GCC unroll 16
+  for (int i = 0; i < Step; ++i)
+    m[i] = larger<T>(exchange<T, Step, false>(m[i], m[i + Step]), exchange<T, Step, true>(m[i], m[i + Step]));
+}
+
 }  // namespace detail
 
 // The square matrix in m[0 .. lanes - 1], rows to columns, in registers. Columns that are not used afterwards cost
@@ -331,6 +338,16 @@ SOFTSTEP_INLINE Vec<T> row_sums(Vec<T>* m) {
   if constexpr (lanes<T> > 4) detail::sum_stage<T, 4>(m);
   if constexpr (lanes<T> > 2) detail::sum_stage<T, 2>(m);
   detail::sum_stage<T, 1>(m);
+  return m[0];
+}
+
+// Likewise the maxima of the rows; none may be NaN.
+template <class T>
+SOFTSTEP_INLINE Vec<T> row_maxima(Vec<T>* m) {
+  if constexpr (lanes<T> > 8) detail::max_stage<T, 8>(m);
+  if constexpr (lanes<T> > 4) detail::max_stage<T, 4>(m);
+  if constexpr (lanes<T> > 2) detail::max_stage<T, 2>(m);
+  detail::max_stage<T, 1>(m);
   return m[0];
 }
 

@@ -86,6 +86,27 @@ def test_every_height(dtype: Any, rng: np.random.Generator) -> None:
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
+def test_loss_alone_has_the_bits_of_the_loss_with_gradient(
+    dtype: Any, rng: np.random.Generator
+) -> None:
+    """Also where the last rows are fewer than lanes: both add up in the same order."""
+    for rows in (5, 17, 37, 64, 131):
+        for classes in (*range(1, 19), 64, 200):
+            x, labels = (
+                random_logits(rng, (rows, classes), dtype),
+                random_labels(rng, rows, classes),
+            )
+            for reduction in ("sum", "mean"):
+                both, _ = kernels.cross_entropy_with_grad(x, labels, reduction=reduction)
+                alone = kernels.cross_entropy(x, labels, reduction=reduction)
+                asked, _ = kernels.cross_entropy(
+                    x, labels, reduction=reduction, byproducts=["correct"]
+                )
+                assert same_bytes(alone, both), f"{(rows, classes)}, {reduction}"
+                assert same_bytes(asked, both), f"{(rows, classes)}, {reduction}"
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
 def test_threads(dtype: Any, threads: int, rng: np.random.Generator) -> None:
     for shape in ((20_011, 10), (2_003, 130), (7, 30_011)):
         x, labels = random_logits(rng, shape, dtype), random_labels(rng, *shape)

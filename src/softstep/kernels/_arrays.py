@@ -10,6 +10,7 @@ from numpy.typing import ArrayLike, NDArray
 Array = NDArray[Any]
 Reduction = Literal["none", "mean", "sum"]
 
+_INT64 = np.dtype(np.int64)
 _FLOATS = {np.dtype(np.float32), np.dtype(np.float64)}
 
 
@@ -122,7 +123,9 @@ def _per_feature(name: str, value: ArrayLike, columns: int, dtype: Any) -> Array
 
 def as_targets(name: str, value: ArrayLike) -> NDArray[np.int64]:
     """Class indices of any integer dtype as contiguous int64."""
-    array = as_array(name, value)
+    array = value if type(value) is np.ndarray else as_array(name, value)
+    if array.dtype is _INT64 and array.flags.c_contiguous and array.flags.aligned:
+        return array
     if array.dtype.kind not in "iu" and array.size:
         raise TypeError(f"{name} has dtype {array.dtype}; accepted: an integer dtype")
     if array.dtype.kind == "u" and array.dtype.itemsize == 8:

@@ -219,26 +219,37 @@ def _run(
     gradient: bool,
     threads: int | None,
 ) -> tuple[Any, Any, ByProducts | None]:
+    # A small minibatch takes microseconds, so the usual case passes by what it does not need.
     x = as_float("logits", logits)
     t = target if type(target) is np.ndarray else as_array("target", target)
     t = as_numbers("target", t, x.dtype) if t.ndim == 2 else as_targets("target", t)
+    losses, dlogits, out, w, s, lse, predicted = (
+        losses_out,
+        None,
+        losses_out,
+        None,
+        None,
+        None,
+        None,
+    )
     wanted = frozenset(_names(byproducts)) if byproducts else ()
-    losses = losses_out
     if check_reduction(reduction) == "none" or "row_loss" in wanted:
         losses = np.empty(x.shape[:1], x.dtype) if losses_out is None else losses_out
-    dlogits = None
     if gradient:
+        out = gradient_out
         dlogits = np.empty(x.shape, x.dtype) if gradient_out is None else gradient_out
-    w = None if class_weight is None else as_numbers("class_weight", class_weight, x.dtype)
-    s = None if sample_weight is None else as_numbers("sample_weight", sample_weight, x.dtype)
-    out = losses_out if gradient_out is None else gradient_out
-    if out is not None:
+    if class_weight is not None:
+        w = as_numbers("class_weight", class_weight, x.dtype)
+        check_apart(out, "class_weight", class_weight, w)
+    if sample_weight is not None:
+        s = as_numbers("sample_weight", sample_weight, x.dtype)
+        check_apart(out, "sample_weight", sample_weight, s)
+    if out is not None and (x is not logits or t is not target or type(out) is not np.ndarray):
         check_apart(out, "logits", logits, x)
         check_apart(out, "target", target, t)
-        check_apart(out, "class_weight", class_weight, w)
-        check_apart(out, "sample_weight", sample_weight, s)
-    lse = np.empty(x.shape[:1], x.dtype) if "logsumexp" in wanted else None
-    predicted = np.empty(x.shape[:1], np.int64) if "predicted" in wanted else None
+    if wanted:
+        lse = np.empty(x.shape[:1], x.dtype) if "logsumexp" in wanted else None
+        predicted = np.empty(x.shape[:1], np.int64) if "predicted" in wanted else None
     total, divisor, correct = _native.module.cross_entropy(
         losses,
         dlogits,
@@ -260,15 +271,10 @@ def _run(
         if reduction == "mean":
             total = total / divisor if divisor else float("nan")
         loss = x.dtype.type(total)
-    more = None
-    if wanted:
-        more = ByProducts(
-            losses if "row_loss" in wanted else None,
-            lse,
-            predicted,
-            correct if "correct" in wanted else None,
-        )
-    return loss, dlogits, more
+    if not wanted:
+        return loss, dlogits, None
+    rows = losses if "row_loss" in wanted else None
+    return loss, dlogits, ByProducts(rows, lse, predicted, correct if "correct" in wanted else None)
 
 
 def _names(byproducts: Sequence[str]) -> Sequence[str]:
