@@ -17,6 +17,7 @@ from .losses import (
 from .optimizers import adam_step, adamw_step, clip_grad_norm, rmsprop_step, sgd_step
 from .softmax import log_softmax, logsumexp, softmax
 from .train_step import (
+    OptimizerRule,
     TrainRun,
     evaluate_linear_regression,
     evaluate_softmax_regression,
@@ -26,6 +27,7 @@ from .train_step import (
 
 __all__ = [
     "ByProducts",
+    "OptimizerRule",
     "TrainRun",
     "adam_step",
     "adamw_step",

@@ -6,7 +6,7 @@ through the other reference functions, and applied by :func:`sgd_step`; paramete
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from operator import index
 from typing import Any, NamedTuple
 
@@ -39,6 +39,15 @@ class TrainRun(NamedTuple):
     correct: int
     rows: int
     steps: int
+
+
+class OptimizerRule(NamedTuple):
+    """An optimizer for a run. See :class:`softstep.kernels.OptimizerRule`."""
+
+    name: str
+    settings: Mapping[str, Any]
+    states: Sequence[tuple[Array, Array | None] | None] = ()
+    applied: Array | None = None
 
 
 def _softmax_loss(logits: Array, target: Array) -> tuple[Array, int, Array]:
@@ -147,7 +156,7 @@ def _apply(
     max_norm: float | None,
 ) -> None:
     """Apply the step that follows `steps` steps of this run, with the kernel's function for it."""
-    name, settings, states = rule[:3]
+    name, settings, states, _ = rule
     function, names = _STATES[name]
     options = dict(settings)
     if name == "sgd":
@@ -181,7 +190,7 @@ def _train(
                 "momentum_buffers: expected (weight's, bias's), since momentum is not 0"
             )
         _check_buffers(weight, bias, momentum_buffers)
-        rule = ("sgd", sgd, (momentum_buffers,))
+        rule = OptimizerRule("sgd", sgd, (momentum_buffers,))
     if index(batch_size) < 1:
         raise ValueError(f"batch_size: expected at least 1, got {batch_size}")
 
@@ -205,6 +214,8 @@ def _train(
             gradients.append(rounded(dbias, bias.dtype))
         _apply(rule, steps, weight, bias, gradients, max_norm)
         total, correct, steps = total + float(losses.sum()), correct + hits, steps + 1
+        if rule.applied is not None:
+            rule.applied[0] = steps
     return TrainRun(total, correct, len(rows.order), steps)
 
 
