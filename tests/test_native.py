@@ -88,12 +88,12 @@ def test_arguments_are_known_by_these_names(level: str) -> None:
     """The names are no mere text: they work as keywords, and other ones do not."""
     logits = np.zeros((2, 3))
     out = np.empty_like(logits)
-    _native.module.softmax(threads=1, logits=logits, out=out)
+    _native.module.softmax(threads=1, temperature=1.0, axis=-1, logits=logits, out=out)
     assert (out == 1 / 3).all()
     with pytest.raises(TypeError):
-        _native.module.softmax(out, logits, 1, axis=0)  # type: ignore[call-arg]
+        _native.module.softmax(out, logits, 1, 1.0, 1, axis=0)  # type: ignore[call-arg]
     with pytest.raises(TypeError):
-        _native.module.softmax(out, x=logits, threads=1)  # type: ignore[call-arg]
+        _native.module.softmax(out, x=logits, axis=1, temperature=1.0, threads=1)  # type: ignore[call-arg]
 
 
 def test_native_functions_convert_no_array(level: str) -> None:
@@ -101,7 +101,7 @@ def test_native_functions_convert_no_array(level: str) -> None:
     logits = np.zeros((2, 3))
     for wrong in (logits.astype(np.float32), logits.tolist(), np.zeros((2, 3), int), None):
         with pytest.raises((TypeError, ValueError)):
-            _native.module.softmax(wrong, logits, 1)  # type: ignore[arg-type]
+            _native.module.softmax(wrong, logits, 1, 1.0, 1)  # type: ignore[arg-type]
 
 
 def test_levels_are_compiled_for_their_vectors(level: str) -> None:

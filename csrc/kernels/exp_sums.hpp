@@ -16,6 +16,7 @@
 // same bits in any batch.
 #pragma once
 
+#include <cmath>
 #include <limits>
 
 #include "simd/columns.hpp"
@@ -24,6 +25,34 @@
 namespace softstep {
 
 inline constexpr int narrow_columns = 128;
+
+// What exp is taken of, made from d = x - max <= 0: d itself, or d / temperature. The reciprocal has two parts, so that
+// the quotient is rounded about once.
+struct Unscaled {
+  template <class V>
+  SOFTSTEP_INLINE V operator()(V d) const {
+    return d;
+  }
+};
+
+template <class T>
+struct Scaled {
+  T high, low;
+
+  explicit Scaled(double temperature) {
+    constexpr double most = std::numeric_limits<T>::max();
+    const double inverse = 1 / temperature;
+    high = static_cast<T>(inverse < most ? inverse : most);
+    const double rest = sizeof(T) == 4 ? inverse - static_cast<double>(high)
+                                       : std::fma(-static_cast<double>(high), temperature, 1.0) * inverse;
+    low = std::abs(rest) < 1e-6 * inverse ? static_cast<T>(rest) : T(0);
+  }
+  // d = -inf times `low` would be NaN.
+  SOFTSTEP_INLINE Vec<T> operator()(Vec<T> d) const {
+    const Vec<T> finite = larger<T>(broadcast<T>(-std::numeric_limits<T>::max()), d);
+    return fma<T>(d, broadcast<T>(high), finite * low);
+  }
+};
 
 // Per lane, what a block of rows amounts to.
 template <class T>
@@ -46,13 +75,14 @@ SOFTSTEP_INLINE Vec<T> max_of_columns(const Vec<T>* columns, int width) {
   return larger<T>(even, odd);
 }
 
-// term(c, e) for every column, e = exp(x - max), four columns at a time (math.hpp tells why), and after every 32
-// columns next_block().
-template <class T, int Width, class Term, class NextBlock>
-SOFTSTEP_INLINE void for_exp_of_columns(const Vec<T>* columns, int width, Vec<T> max, Term term, NextBlock next_block) {
+// term(first, i, e) for every column first + i, e = exp(x - max), four columns at a time (math.hpp tells why), and
+// after every 32 columns next_block().
+template <class T, int Width, class Scale, class Term, class NextBlock>
+SOFTSTEP_INLINE void for_exp_of_columns(const Vec<T>* columns, int width, Vec<T> max, Scale scale, Term term,
+                                        NextBlock next_block) {
   const auto some = [&]<int N>(int first, std::integral_constant<int, N>) SOFTSTEP_INLINE_LAMBDA {
     Vec<T> e[N];
-    repeat<N>(N, [&](int i) SOFTSTEP_INLINE_LAMBDA { e[i] = columns[first + i] - max; });
+    repeat<N>(N, [&](int i) SOFTSTEP_INLINE_LAMBDA { e[i] = scale(columns[first + i] - max); });
     exp_to_one<T, N>(e);
     repeat<N>(N, [&](int i) SOFTSTEP_INLINE_LAMBDA { term(first, i, e[i]); });
     if ((first + N) % 32 == 0) next_block();
@@ -71,13 +101,13 @@ SOFTSTEP_INLINE Vec<T> sum_of_four(const Vec<T>* v) {
 }
 
 // The sums of a block of rows; columns[c] becomes exp(x - max) where Keep asks for it.
-template <class T, bool Keep, int Width = 0>
-SOFTSTEP_INLINE LaneSums<T> exp_columns(Vec<T>* columns, int width) {
+template <class T, bool Keep, int Width = 0, class Scale = Unscaled>
+SOFTSTEP_INLINE LaneSums<T> exp_columns(Vec<T>* columns, int width, Scale scale = {}) {
   const Vec<T> max = max_of_columns<T, Width>(columns, width);
   Vec<T> below{}, block[4] = {};
   Vec<Int<T>> others[4] = {};
   for_exp_of_columns<T, Width>(
-      columns, width, max,
+      columns, width, max, scale,
       [&](int first, int i, Vec<T> e) SOFTSTEP_INLINE_LAMBDA {
         const auto is_other = columns[first + i] != max;
         block[i] = select<T>(is_other, block[i] + e, block[i]);
@@ -96,11 +126,11 @@ SOFTSTEP_INLINE LaneSums<T> exp_columns(Vec<T>* columns, int width) {
 
 // columns[c] becomes exp(x - max); returns the sum of all of them, the maximum's own 1 included: cheaper, and enough
 // where no logarithm is taken. NaN where the maximum is infinite.
-template <class T, int Width = 0>
-SOFTSTEP_INLINE Vec<T> exp_total(Vec<T>* columns, int width) {
+template <class T, int Width = 0, class Scale = Unscaled>
+SOFTSTEP_INLINE Vec<T> exp_total(Vec<T>* columns, int width, Scale scale = {}) {
   Vec<T> total{}, block[4] = {};
   for_exp_of_columns<T, Width>(
-      columns, width, max_of_columns<T, Width>(columns, width),
+      columns, width, max_of_columns<T, Width>(columns, width), scale,
       [&](int first, int i, Vec<T> e) SOFTSTEP_INLINE_LAMBDA { block[i] += columns[first + i] = e; },
       [&]() SOFTSTEP_INLINE_LAMBDA {
         total += sum_of_four<T>(block);
@@ -161,49 +191,132 @@ class CompensatedSum {
   double sum_ = 0, lost_ = 0;
 };
 
-// exp(x - max) of one row, written to `e` where Keep asks for it (e may be x), and the sums.
-template <class T, bool Keep>
-SOFTSTEP_INLINE RowSums<T> exp_row(T* e, const T* x, int64_t n) {
+// Asked every so often inside a long row, whether to give up; what is returned then is of no meaning.
+struct Never {
+  bool operator()() const { return false; }
+};
+inline constexpr int64_t ask_every = 1 << 20;
+
+// The sum of n terms in blocks of 32 vectors of four sums, the blocks in compensated double. add(sum, i, Some) adds the
+// terms i .. i + lanes - 1, or the first `some` of them where some < lanes, to the vector `sum`; four(sums, i) adds
+// four vectors' worth to four sums, and next_block() is told when a block ends.
+template <class T, class Four, class Add, class NextBlock, class Stop>
+SOFTSTEP_INLINE double sum_in_blocks(int64_t n, Four four, Add add, NextBlock next_block, Stop stop) {
   constexpr int L = lanes<T>;
   constexpr int64_t block_size = 32 * L;
-  const T max = row_max(x, n);
-  const Vec<T> m = broadcast<T>(max);
-  CompensatedSum below;
-  int64_t equal = 0;
+  CompensatedSum total;
   for (int64_t first = 0; first < n; first += block_size) {
+    if (first % ask_every == 0 && first > 0 && stop()) break;
     const int64_t end = first + block_size < n ? first + block_size : n;
     Vec<T> sum[4] = {};
-    Vec<Int<T>> count{};
     int64_t i = first;
-    for (; i + 4 * L <= end; i += 4 * L) {
-      Vec<T> v[4], y[4];
-      repeat<4>(4, [&](int u) SOFTSTEP_INLINE_LAMBDA { v[u] = load(x + i + u * L); });
-      repeat<4>(4, [&](int u) SOFTSTEP_INLINE_LAMBDA { y[u] = v[u] - m; });
-      exp_to_one<T, 4>(y);
-      repeat<4>(4, [&](int u) SOFTSTEP_INLINE_LAMBDA {
-        const auto is_other = v[u] != m;
-        sum[u] = select<T>(is_other, sum[u] + y[u], sum[u]);
-        count = is_other ? count : count + 1;
-        if constexpr (Keep) store(e + i + u * L, y[u]);
-      });
-    }
-    for (; i < end; i += L) {
-      const int some = end - i < L ? static_cast<int>(end - i) : L;
-      const auto inside = lane_numbers<T>() < static_cast<Int<T>>(some);
-      const Vec<T> v = load_partial(x + i, some);
-      const auto is_max = (v == m) & inside;
-      Vec<T> y = v - m;
-      exp_to_one<T, 1>(&y);
-      sum[0] += select<T>(is_max | ~inside, Vec<T>{}, y);
-      count -= is_max;
-      if constexpr (Keep) store_partial(e + i, y, some);
-    }
-    below.add(sum_in_double((sum[0] + sum[1]) + (sum[2] + sum[3])));
-    Int<T> counts[L];
-    std::memcpy(counts, &count, sizeof counts);
-    for (Int<T> c : counts) equal += c;
+    for (; i + 4 * L <= end; i += 4 * L) four(sum, i);
+    for (; i < end; i += L) add(sum[0], i, end - i < L ? static_cast<int>(end - i) : L);
+    total.add(sum_in_double(sum_of_four<T>(sum)));
+    next_block();
   }
-  return {max, static_cast<T>(below.total() + static_cast<double>(equal - 1))};
+  return total.total();
+}
+
+template <class T, class Stop>
+SOFTSTEP_INLINE T long_row_max(const T* x, int64_t n, Stop stop) {
+  T max = row_max(x, n < ask_every ? n : ask_every);
+  for (int64_t first = ask_every; first < n; first += ask_every) {
+    if (stop()) break;
+    const T next = row_max(x + first, n - first < ask_every ? n - first : ask_every);
+    max = next > max ? next : max;
+  }
+  return max;
+}
+
+// exp(x - max) of one row, written to `e` where Keep asks for it (e may be x), and the sums.
+template <class T, bool Keep, class Scale = Unscaled, class Stop = Never>
+SOFTSTEP_INLINE RowSums<T> exp_row(T* e, const T* x, int64_t n, Scale scale = {}, Stop stop = {}) {
+  constexpr int L = lanes<T>;
+  const T max = long_row_max(x, n, stop);
+  const Vec<T> m = broadcast<T>(max);
+  int64_t equal = 0;
+  Vec<Int<T>> count{};
+  const double below = sum_in_blocks<T>(
+      n,
+      [&](Vec<T>* sum, int64_t i) SOFTSTEP_INLINE_LAMBDA {
+        Vec<T> v[4], y[4];
+        repeat<4>(4, [&](int u) SOFTSTEP_INLINE_LAMBDA { v[u] = load(x + i + u * L); });
+        repeat<4>(4, [&](int u) SOFTSTEP_INLINE_LAMBDA { y[u] = scale(v[u] - m); });
+        exp_to_one<T, 4>(y);
+        repeat<4>(4, [&](int u) SOFTSTEP_INLINE_LAMBDA {
+          const auto is_other = v[u] != m;
+          sum[u] = select<T>(is_other, sum[u] + y[u], sum[u]);
+          count = is_other ? count : count + 1;
+          if constexpr (Keep) store(e + i + u * L, y[u]);
+        });
+      },
+      [&](Vec<T>& sum, int64_t i, int some) SOFTSTEP_INLINE_LAMBDA {
+        const auto inside = lane_numbers<T>() < static_cast<Int<T>>(some);
+        const Vec<T> v = select<T>(inside, load_partial(x + i, some), m);
+        const auto is_max = (v == m) & inside;
+        Vec<T> y = scale(v - m);
+        exp_to_one<T, 1>(&y);
+        sum += select<T>(is_max | ~inside, Vec<T>{}, y);
+        count -= is_max;
+        if constexpr (Keep) store_partial(e + i, y, some);
+      },
+      [&]() SOFTSTEP_INLINE_LAMBDA {
+        Int<T> counts[L];
+        std::memcpy(counts, &count, sizeof counts);
+        for (Int<T> c : counts) equal += c;
+        count = Vec<Int<T>>{};
+      },
+      stop);
+  return {max, static_cast<T>(below + static_cast<double>(equal - 1))};
+}
+
+// The same with every exponential written, and the sum of all of them, the maximum's own 1 included: cheaper, and
+// enough where no logarithm is taken. NaN where the maximum is infinite.
+template <class T, class Scale = Unscaled, class Stop = Never>
+SOFTSTEP_INLINE T exp_row_total(T* e, const T* x, int64_t n, Scale scale = {}, Stop stop = {}) {
+  constexpr int L = lanes<T>;
+  const T max = long_row_max(x, n, stop);
+  const Vec<T> m = broadcast<T>(max);
+  const double total = sum_in_blocks<T>(
+      n,
+      [&](Vec<T>* sum, int64_t i) SOFTSTEP_INLINE_LAMBDA {
+        Vec<T> y[4];
+        repeat<4>(4, [&](int u) SOFTSTEP_INLINE_LAMBDA { y[u] = scale(load(x + i + u * L) - m); });
+        exp_to_one<T, 4>(y);
+        repeat<4>(4, [&](int u) SOFTSTEP_INLINE_LAMBDA {
+          sum[u] += y[u];
+          store(e + i + u * L, y[u]);
+        });
+      },
+      [&](Vec<T>& sum, int64_t i, int some) SOFTSTEP_INLINE_LAMBDA {
+        const auto inside = lane_numbers<T>() < static_cast<Int<T>>(some);
+        Vec<T> y = scale(select<T>(inside, load_partial(x + i, some), m) - m);
+        exp_to_one<T, 1>(&y);
+        sum += select<T>(inside, y, Vec<T>{});
+        store_partial(e + i, y, some);
+      },
+      [] {}, stop);
+  return static_cast<T>(total);
+}
+
+// y[i] = value(i, count) for a row of n, value giving `count` lanes from i on. Meanwhile `next`, the n elements that
+// will be read next (or null), is fetched.
+template <class T, class Value, class Stop = Never>
+SOFTSTEP_INLINE void write_row(T* y, int64_t n, Value value, const T* next = nullptr, Stop stop = {}) {
+  constexpr int L = lanes<T>;
+  for (int64_t i = 0; i < n;) {
+    const int64_t end = n - i < ask_every ? n : i + ask_every;
+    for (; i + L <= end; i += L) {
+      if (next) prefetch(next + i);
+      store(y + i, value(i, L));
+    }
+    if (i < end) {
+      store_partial(y + i, value(i, static_cast<int>(end - i)), static_cast<int>(end - i));
+      i = end;
+    }
+    if (i < n && stop()) return;
+  }
 }
 
 }  // namespace softstep

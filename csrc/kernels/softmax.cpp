@@ -1,138 +1,194 @@
 #include "kernels/softmax.hpp"
 
-#include <array>
-
-#include "kernels/exp_sums.hpp"
-#include "kernels/row_tiles.hpp"
+#include "kernels/axis_tiles.hpp"
+#include "kernels/softmax_narrow.hpp"
 
 namespace softstep {
 
 namespace {
 
-// narrow(first row, how many, columns in lanes) and wide(row).
-template <class T, class Narrow, class Wide>
-void for_rows(int64_t rows, int64_t columns, int threads, Narrow narrow, Wide wide) {
-  const RowTiles tiles(rows, columns);
-  const Team team(threads, tiles.exp_nanoseconds(sizeof(T)));
-  for_tiles(tiles.count, team, [&](int64_t tile, int) {
-    const int64_t begin = tiles.begin(tile), end = tiles.end(tile);
-    if (columns <= narrow_columns) {
-      for (int64_t row = begin; row < end; row += lanes<T>)
-        narrow(row, static_cast<int>(end - row < lanes<T> ? end - row : lanes<T>));
+enum class Form { softmax, log_softmax, logsumexp };
+
+template <class T, Form form, class Scale>
+struct Forward {
+  T* out;
+  Strided<T> logits;
+  Extent extent;
+  Scale scale;
+  const Team& team;
+
+  // z, made of x - max, and of max itself, which may be infinite.
+  SOFTSTEP_INLINE Vec<T> of_max(Vec<T> max) const { return select<T>(max - max == T(0), scale(max), max); }
+
+  void narrow(const Place& place) const {
+    const int width = static_cast<int>(extent.columns);
+    Vec<T> x[narrow_columns];
+    load_narrow<T>(x, logits, extent, place);
+    if constexpr (form == Form::softmax) {
+      // The sum must have the bits of softmax_rows.
+      const Vec<T> total = width < many_columns ? exp_total<T>(x, width, scale) : exp_total_of_many<T>(x, width, scale);
+      const Vec<T> factor = T(1) / total;
+      for (int c = 0; c < width; ++c) x[c] *= factor;
     } else {
-      for (int64_t row = begin; row < end; ++row) wide(row);
+      const LaneSums<T> sums = exp_columns<T, false>(x, width, scale);
+      if constexpr (form == Form::logsumexp) {
+        T* const y = out + place.outer * extent.inner + place.inner;
+        store_partial(y, of_max(sums.max) + log1p<T>(sums.others), place.count);
+        return;
+      }
+      const Vec<T> log_total = sums.log_total();
+      for (int c = 0; c < width; ++c) x[c] = scale(x[c] - sums.max) - log_total;
     }
-  });
-}
-
-}  // namespace
-
-namespace {
-
-// Some blocks of `lanes` rows (the last with `count`): each stage for all of them, so that one block's divisions and
-// stores do not wait for its exponentials alone. W is the width where it is known at compile time, else 0.
-template <class T, int W, int Blocks>
-SOFTSTEP_INLINE void softmax_blocks(T* out, const T* logits, int width, int count) {
-  constexpr int room = W ? (W + lanes<T> - 1) / lanes<T> * lanes<T> : narrow_columns;
-  Vec<T> x[Blocks][room], scale[Blocks];
-  const int64_t step = int64_t{lanes<T>} * width;
-  repeat<Blocks>(
-      Blocks, [&](int b) SOFTSTEP_INLINE_LAMBDA { load_columns<T, W>(x[b], logits + b * step, width, count, width); });
-  repeat<Blocks>(Blocks, [&](int b) SOFTSTEP_INLINE_LAMBDA { scale[b] = T(1) / exp_total<T, W>(x[b], width); });
-  repeat<Blocks>(Blocks, [&](int b) SOFTSTEP_INLINE_LAMBDA {
-    repeat<W>(width, [&](int c) SOFTSTEP_INLINE_LAMBDA { x[b][c] *= scale[b]; });
-    store_columns<T, W>(out + b * step, width, x[b], count, width);
-  });
-}
-
-// The rows begin .. end - 1 of a narrow matrix.
-template <class T, int W>
-void softmax_narrow(T* out, const T* logits, int64_t columns, int64_t begin, int64_t end) {
-  constexpr int L = lanes<T>;
-  const int width = W ? W : static_cast<int>(columns);
-  int64_t row = begin;
-  if constexpr (W > 0) {
-    for (; row + 2 * L <= end; row += 2 * L) softmax_blocks<T, W, 2>(out + row * width, logits + row * width, width, L);
+    store_narrow<T>(out, x, extent, place);
   }
-  for (; row < end; row += L)
-    softmax_blocks<T, W, 1>(out + row * width, logits + row * width, width,
-                            static_cast<int>(end - row < L ? end - row : L));
-}
 
-template <class T>
-using Narrow = void (*)(T*, const T*, int64_t, int64_t, int64_t);
-
-// The function for this width.
-template <class T>
-Narrow<T> softmax_narrow_of(int64_t columns) {
-  constexpr int most = 16;
-  static constexpr auto table = []<int... W>(std::integer_sequence<int, W...>) {
-    return std::array<Narrow<T>, most + 1>{softmax_narrow<T, W>...};
-  }(std::make_integer_sequence<int, most + 1>{});
-  return table[columns <= most ? static_cast<std::size_t>(columns) : 0];
-}
-
-}  // namespace
-
-template <class T>
-void softmax_forward(T* out, const T* logits, int64_t rows, int64_t columns, int threads) {
-  const RowTiles tiles(rows, columns);
-  const Team team(threads, tiles.exp_nanoseconds(sizeof(T)));
-  for_tiles(tiles.count, team, [&](int64_t tile, int) {
-    const int64_t begin = tiles.begin(tile), end = tiles.end(tile);
-    if (columns <= narrow_columns) {
-      softmax_narrow_of<T>(columns)(out, logits, columns, begin, end);
+  template <class Stop>
+  void row(int64_t row, Stop stop) const {
+    const int64_t n = extent.columns;
+    const T* const x = logits.at(row, 0);
+    if constexpr (form == Form::logsumexp) {
+      const RowSums<T> sums = exp_row<T, false>(static_cast<T*>(nullptr), x, n, scale, stop);
+      out[row] = (of_max(broadcast<T>(sums.max)) + log1p<T>(broadcast<T>(sums.others)))[0];
+      return;
+    }
+    T* const y = out + row * n;
+    const T* const next = row + 1 < extent.outer ? logits.at(row + 1, 0) : nullptr;
+    const auto from = [](const T* p, int count)
+                          SOFTSTEP_INLINE_LAMBDA { return count == lanes<T> ? load(p) : load_partial(p, count); };
+    if constexpr (form == Form::softmax) {
+      const T factor = T(1) / exp_row_total<T>(y, x, n, scale, stop);
+      const auto value = [&](int64_t i, int count) SOFTSTEP_INLINE_LAMBDA { return from(y + i, count) * factor; };
+      write_row<T>(y, n, value, next, stop);
     } else {
-      for (int64_t row = begin; row < end; ++row) {
-        T* y = out + row * columns;
-        const T scale = T(1) / exp_row<T, true>(y, logits + row * columns, columns).total();
-        for (int64_t c = 0; c < columns; ++c) y[c] *= scale;
+      const RowSums<T> sums = exp_row<T, false>(static_cast<T*>(nullptr), x, n, scale, stop);
+      const Vec<T> max = broadcast<T>(sums.max), log_total = broadcast<T>(sums.log_total());
+      const auto value = [&](int64_t i, int count)
+                             SOFTSTEP_INLINE_LAMBDA { return scale(from(x + i, count) - max) - log_total; };
+      write_row<T>(y, n, value, next, stop);
+    }
+  }
+
+  // Wide columns side by side.
+  template <class Stop>
+  void tall(const Place& place, Stop stop) const {
+    const int64_t n = extent.columns, in_stride = logits.column, out_stride = extent.inner;
+    const int count = place.count;
+    const T* const x = logits.at(place.outer, place.inner);
+    const auto at = [&](const T* p)
+                        SOFTSTEP_INLINE_LAMBDA { return count == lanes<T> ? load(p) : load_partial(p, count); };
+    Vec<T> max = at(x);
+    for (int64_t j = 1; j < n; ++j) {
+      max = larger<T>(max, at(x + j * in_stride));
+      if (j % (ask_every / lanes<T>) == 0 && stop()) return;
+    }
+    T* const y = out + (form == Form::logsumexp ? place.outer : place.outer * n) * extent.inner + place.inner;
+    if constexpr (form == Form::softmax) {
+      const Vec<T> factor = T(1) / sum_of_lanes<T>(
+                                       n,
+                                       [&](Vec<T>& sum, int64_t j) SOFTSTEP_INLINE_LAMBDA {
+                                         Vec<T> e = scale(at(x + j * in_stride) - max);
+                                         exp_to_one<T, 1>(&e);
+                                         store_partial(y + j * out_stride, e, count);
+                                         sum += e;
+                                       },
+                                       [] {}, stop)
+                                       .rounded();
+      for (int64_t j = 0; j < n; ++j) {
+        store_partial(y + j * out_stride, at(y + j * out_stride) * factor, count);
+        if (j % (ask_every / lanes<T>) == 0 && stop()) return;
+      }
+    } else {
+      Vec<Int<T>> equal{};
+      int64_t ties[lanes<T>] = {};
+      const LaneTotals<T> below = sum_of_lanes<T>(
+          n,
+          [&](Vec<T>& sum, int64_t j) SOFTSTEP_INLINE_LAMBDA {
+            const Vec<T> v = at(x + j * in_stride);
+            const auto is_other = v != max;
+            Vec<T> e = scale(v - max);
+            exp_to_one<T, 1>(&e);
+            sum = select<T>(is_other, sum + e, sum);
+            equal = is_other ? equal : equal + 1;
+          },
+          [&]() SOFTSTEP_INLINE_LAMBDA {
+            Int<T> counts[lanes<T>];
+            std::memcpy(counts, &equal, sizeof counts);
+            for (int i = 0; i < lanes<T>; ++i) ties[i] += counts[i];
+            equal = Vec<Int<T>>{};
+          },
+          stop);
+      LaneTotals<T> others = below;
+      for (int i = 0; i < lanes<T>; ++i) others.value[i] += static_cast<double>(ties[i] - 1);
+      const LaneSums<T> sums{max, others.rounded()};
+      if constexpr (form == Form::logsumexp) {
+        store_partial(y, of_max(max) + log1p<T>(sums.others), count);
+      } else {
+        const Vec<T> log_total = sums.log_total();
+        for (int64_t j = 0; j < n; ++j) {
+          store_partial(y + j * out_stride, scale(at(x + j * in_stride) - max) - log_total, count);
+          if (j % (ask_every / lanes<T>) == 0 && stop()) return;
+        }
       }
     }
-  });
+  }
+
+  void run() const;
+};
+
+template <class T, Form form, class Scale>
+void Forward<T, form, Scale>::run() const {
+  // Other widths and types take the same steps in the same order, a little slower.
+  constexpr bool has_few = form == Form::softmax && std::is_same_v<Scale, Unscaled> && std::is_same_v<T, float>;
+  const int64_t columns = extent.columns;
+  const auto rows_of = [&](int64_t begin, int64_t end, int, auto stop) {
+    constexpr int L = lanes<T>;
+    if (columns > narrow_columns) {
+      for (int64_t r = begin; r < end; ++r) row(r, stop);
+      return;
+    }
+    if constexpr (has_few) {
+      if (columns <= few_columns) return softmax_of_few<T>(columns)(out, logits, begin, end);
+    }
+    if constexpr (form == Form::softmax) {
+      if (columns >= many_columns) return softmax_rows<T>(out, logits, static_cast<int>(columns), begin, end, scale);
+    }
+    for (int64_t r = begin; r < end; r += L) narrow({r, 0, static_cast<int>(end - r < L ? end - r : L)});
+  };
+  const auto lanes_of = [&](const Place& place, auto stop) {
+    extent.columns <= narrow_columns ? narrow(place) : tall(place, stop);
+  };
+  for_axis<T>(extent, team, rows_of, lanes_of);
 }
+
+template <Form form, class T>
+void forward(T* out, const Strided<T>& logits, const Extent& extent, double temperature, int threads) {
+  const Team team(threads, axis_nanoseconds<T>(extent));
+  const auto run = [&](auto scale) { Forward<T, form, decltype(scale)>{out, logits, extent, scale, team}.run(); };
+  if (temperature == 1) run(Unscaled{});
+  else run(Scaled<T>(temperature));
+}
+
+}  // namespace
 
 template <class T>
-void log_softmax_forward(T* out, const T* logits, int64_t rows, int64_t columns, int threads) {
-  for_rows<T>(
-      rows, columns, threads,
-      [=](int64_t row, int count) {
-        const int width = static_cast<int>(columns);
-        Vec<T> x[narrow_columns];
-        load_columns<T>(x, logits + row * columns, columns, count, width);
-        const LaneSums<T> sums = exp_columns<T, false>(x, width);
-        const Vec<T> log_total = sums.log_total();
-        for (int c = 0; c < width; ++c) x[c] = x[c] - sums.max - log_total;
-        store_columns<T>(out + row * columns, columns, x, count, width);
-      },
-      [=](int64_t row) {
-        const T* x = logits + row * columns;
-        T* y = out + row * columns;
-        const RowSums<T> sums = exp_row<T, false>(nullptr, x, columns);
-        const T log_total = sums.log_total();
-        for (int64_t c = 0; c < columns; ++c) y[c] = x[c] - sums.max - log_total;
-      });
+void softmax_forward(T* out, const Strided<T>& logits, const Extent& extent, double temperature, int threads) {
+  forward<Form::softmax>(out, logits, extent, temperature, threads);
 }
-
 template <class T>
-void logsumexp_forward(T* out, const T* logits, int64_t rows, int64_t columns, int threads) {
-  for_rows<T>(
-      rows, columns, threads,
-      [=](int64_t row, int count) {
-        const int width = static_cast<int>(columns);
-        Vec<T> x[narrow_columns];
-        load_columns<T>(x, logits + row * columns, columns, count, width);
-        const LaneSums<T> sums = exp_columns<T, false>(x, width);
-        store_partial(out + row, sums.max + log1p<T>(sums.others), count);
-      },
-      [=](int64_t row) { out[row] = exp_row<T, false>(nullptr, logits + row * columns, columns).logsumexp(); });
+void log_softmax_forward(T* out, const Strided<T>& logits, const Extent& extent, double temperature, int threads) {
+  forward<Form::log_softmax>(out, logits, extent, temperature, threads);
+}
+template <class T>
+void logsumexp_forward(T* out, const Strided<T>& logits, const Extent& extent, double temperature, int threads) {
+  forward<Form::logsumexp>(out, logits, extent, temperature, threads);
 }
 
-template void softmax_forward(float*, const float*, int64_t, int64_t, int);
-template void softmax_forward(double*, const double*, int64_t, int64_t, int);
-template void log_softmax_forward(float*, const float*, int64_t, int64_t, int);
-template void log_softmax_forward(double*, const double*, int64_t, int64_t, int);
-template void logsumexp_forward(float*, const float*, int64_t, int64_t, int);
-template void logsumexp_forward(double*, const double*, int64_t, int64_t, int);
+#define SOFTSTEP_INSTANTIATE(name)                                               \
+  template void name(float*, const Strided<float>&, const Extent&, double, int); \
+  template void name(double*, const Strided<double>&, const Extent&, double, int);
+SOFTSTEP_INSTANTIATE(softmax_forward)
+SOFTSTEP_INSTANTIATE(log_softmax_forward)
+SOFTSTEP_INSTANTIATE(logsumexp_forward)
+#undef SOFTSTEP_INSTANTIATE
 
 }  // namespace softstep

@@ -67,6 +67,11 @@ def long_kernel(threads: int, what: str) -> str:
             dlogits = np.ones((10_000, 4_000))
             call = lambda: kernels.linear_backward(x, weight, dlogits, threads=THREADS)
         """,
+        "linear_cross_entropy": """
+            x, weight = np.ones((20_000, 400), np.float64), np.ones((20_000, 400), np.float64)
+            call = lambda: kernels.linear_cross_entropy_with_grad(
+                x, weight, None, np.zeros(20_000, int), threads=THREADS)
+        """,
         # A thousand rows, each read three thousand times.
         "evaluate": """
             x, target = np.ones((1_000, 4_000), np.uint8), np.zeros(1_000, np.int64)
@@ -82,6 +87,14 @@ def long_kernel(threads: int, what: str) -> str:
             x = np.frombuffer(memory, np.float32).reshape(1, -1)
             call = lambda: kernels.cross_entropy(
                 x, [5], label_smoothing=0.5, class_weight=x[0], threads=THREADS)
+        """,
+        # One row of 2^31 numbers that take no memory, as they were never written.
+        "logsumexp": """
+            import mmap
+            size = 2**31
+            memory = mmap.mmap(-1, 8 * size, flags=mmap.MAP_PRIVATE, prot=mmap.PROT_READ)
+            x = np.frombuffer(memory, np.float64, size)
+            call = lambda: kernels.logsumexp(x, threads=THREADS)
         """,
     }[what].replace("THREADS", str(threads))
     tail = """
@@ -119,7 +132,10 @@ def interrupted(script: str, level: str, after: float) -> tuple[dict[str, Any], 
 
 
 @pytest.mark.thread_counts(1, 2)
-@pytest.mark.parametrize("what", ["linear", "linear_backward", "evaluate", "cross_entropy"])
+@pytest.mark.parametrize(
+    "what",
+    ["linear", "linear_backward", "linear_cross_entropy", "evaluate", "logsumexp", "cross_entropy"],
+)
 def test_kernel(what: str, threads: int, level: str) -> None:
     _, delay = interrupted(long_kernel(threads, what), level, 0.3)
     assert delay < 0.5

@@ -17,9 +17,10 @@ from typing import Any
 
 import numpy as np
 import pytest
+from feature_cases import NARROW, random_features, random_rest
 from kernel_cases import DTYPES, Array, random_labels, random_logits, same_bytes
 
-from softstep import kernels
+from softstep import _native, kernels
 
 pytestmark = [
     pytest.mark.usefixtures("level"),
@@ -227,6 +228,64 @@ def test_byte_rows_at_every_offset(regions: list[Guarded], rng: np.random.Genera
                 given = regions[0].place(pixels, at_end=at_end, offset=offset)
                 got = kernels.evaluate_softmax_regression(given, target, weight, bias, scale=0.01)
                 assert got == wanted
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("features", [*NARROW, "of the weight's type"])
+def test_linear_of_every_type_and_path(
+    features: str, dtype: Any, regions: list[Guarded], rng: np.random.Generator
+) -> None:
+    """All that linear reads and writes stands at a page, as rows, columns and outputs end."""
+    name = features if features in NARROW else np.dtype(dtype).name
+    native = _native.module
+
+    def forward(out: Array, x: Array, weight: Array, bias: Array, scale: Array) -> None:
+        native.linear(out, bits(x), weight, bias, scale, scale, "tanh", 1)
+
+    def plain(out: Array, x: Array, weight: Array, bias: Array) -> None:
+        native.linear(out, bits(x), weight, bias, None, None, "none", 1)
+
+    def backward(
+        dx: Array, dweight: Array, dbias: Array, x: Array, weight: Array, g: Array
+    ) -> None:
+        native.linear_backward(dx, dweight, dbias, bits(x), weight, g, None, None, 1)
+
+    for length in LENGTHS:
+        other = int(rng.integers(1, 18))
+        # few outputs, few rows, and large, in all three sizes
+        for n, k, c in (
+            (other, length, 5), (length, other, 32), (other, length, 35), (7, other, 32 + length),
+            (34, length, 37), (32 + length, other, 33), (33, other, 32 + length),
+        ):  # fmt: skip
+            x = random_features(rng, (n, k), name)
+            weight, bias, dlogits = random_rest(rng, n, k, c, dtype)
+            out, scale = np.zeros((n, c), dtype), np.full(k, 0.5, dtype)
+            gradients = [np.zeros(shape, dtype) for shape in ((n, k), (c, k), c)]
+            for function, changed, arguments in (
+                (plain, 1, [out, x, weight, bias]),
+                (forward, 1, [out, x, weight, bias, scale]),
+                (backward, 3, [*gradients, x, weight, dlogits]),
+            ):
+                expected = [argument.copy() for argument in arguments]
+                function(*expected)
+                offset = int(rng.integers(0, 16))
+                for at_end, moved in ((True, 0), (False, 0), (bool(length % 2), offset)):
+                    placed = [
+                        region.place(argument, at_end=at_end, offset=moved * argument.itemsize)
+                        for region, argument in zip(regions, arguments, strict=False)
+                    ]
+                    function(*placed)
+                    what = f"{function.__name__}, {(n, k, c)}, {moved} from the page"
+                    for number, (array, right) in enumerate(zip(placed, expected, strict=True)):
+                        assert same_bytes(array, right), f"{what}: argument {number}"
+                        if number >= changed:
+                            assert same_bytes(array, arguments[number]), f"{what}: input changed"
+                        assert regions[number].intact(), f"{what}: wrote outside"
+
+
+def bits(x: Array) -> Array:
+    """bfloat16 as native functions take it."""
+    return x.view(np.uint16) if x.dtype.name == "bfloat16" else x
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="needs Linux: /proc/self/statm")

@@ -25,7 +25,13 @@ from softstep.kernels.optimizers import (
     sgd_step,
 )
 from softstep.kernels.rules import OptimizerRule
-from softstep.kernels.softmax import log_softmax, logsumexp, softmax
+from softstep.kernels.softmax import (
+    log_softmax,
+    log_softmax_backward,
+    logsumexp,
+    softmax,
+    softmax_backward,
+)
 from softstep.kernels.train_step import (
     TrainRun,
     evaluate_linear_regression,
@@ -52,12 +58,14 @@ __all__ = [
     "linear_cross_entropy",
     "linear_cross_entropy_with_grad",
     "log_softmax",
+    "log_softmax_backward",
     "logsumexp",
     "mse_loss",
     "mse_loss_with_grad",
     "rmsprop_step",
     "sgd_step",
     "softmax",
+    "softmax_backward",
     "train_linear_regression",
     "train_softmax_regression",
 ]

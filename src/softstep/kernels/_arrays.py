@@ -28,9 +28,17 @@ def as_array(name: str, value: ArrayLike) -> Array:
         ) from error
 
 
-def as_float(name: str, value: ArrayLike, like: Array | None = None, like_name: str = "") -> Array:
+def as_float(
+    name: str,
+    value: ArrayLike,
+    like: Array | None = None,
+    like_name: str = "",
+    *,
+    contiguous: bool = True,
+) -> Array:
     """Return `value` as float32 or float64: C-contiguous, aligned, native; copied if it is not.
 
+    With `contiguous` false strides are kept, and so is what is not aligned.
     Lists and integer arrays become float64, or the dtype of `like` where one is given, which floats
     must already have.
     """
@@ -49,9 +57,10 @@ def as_float(name: str, value: ArrayLike, like: Array | None = None, like_name: 
                 f"{name} has dtype {array.dtype}; accepted: {like.dtype}, as {like_name}"
             )
         array = array.astype(like.dtype)
-    flags = array.flags
-    if not (flags.c_contiguous and flags.aligned):
-        array = np.array(array, order="C")
+    if contiguous:
+        flags = array.flags
+        if not (flags.c_contiguous and flags.aligned):
+            array = np.array(array, order="C")
     return array
 
 
@@ -68,7 +77,7 @@ def as_features(name: str, value: ArrayLike) -> Array:
     array = as_array(name, value)
     dtype = array.dtype
     if dtype.name == "bfloat16":
-        array = array.view(np.uint16) if array.flags.c_contiguous else array.copy().view(np.uint16)
+        array = array.astype(dtype.newbyteorder("="), copy=False).view(np.uint16)
     elif dtype not in _NARROW and dtype not in _FLOATS:
         if dtype.kind == "f" and dtype.newbyteorder("=") in _NARROW | _FLOATS:
             array = array.astype(dtype.newbyteorder("="))

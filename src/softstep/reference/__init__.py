@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from .cross_entropy import ByProducts, cross_entropy, cross_entropy_with_grad
 from .linear import linear, linear_backward
+from .linear_cross_entropy import linear_cross_entropy, linear_cross_entropy_with_grad
 from .losses import (
     binary_cross_entropy_with_logits,
     binary_cross_entropy_with_logits_with_grad,
@@ -15,9 +16,15 @@ from .losses import (
     mse_loss_with_grad,
 )
 from .optimizers import adam_step, adamw_step, clip_grad_norm, rmsprop_step, sgd_step
-from .softmax import log_softmax, logsumexp, softmax
+from .rules import OptimizerRule
+from .softmax import (
+    log_softmax,
+    log_softmax_backward,
+    logsumexp,
+    softmax,
+    softmax_backward,
+)
 from .train_step import (
-    OptimizerRule,
     TrainRun,
     evaluate_linear_regression,
     evaluate_softmax_regression,
@@ -40,13 +47,17 @@ __all__ = [
     "evaluate_softmax_regression",
     "linear",
     "linear_backward",
+    "linear_cross_entropy",
+    "linear_cross_entropy_with_grad",
     "log_softmax",
+    "log_softmax_backward",
     "logsumexp",
     "mse_loss",
     "mse_loss_with_grad",
     "rmsprop_step",
     "sgd_step",
     "softmax",
+    "softmax_backward",
     "train_linear_regression",
     "train_softmax_regression",
 ]

@@ -48,13 +48,13 @@ def as_logits(value: object, ndim: int | None = None) -> Array:
     return logits
 
 
-def class_axis(logits: Array, axis: int) -> int:
+def class_axis(logits: Array, axis: int, name: str = "logits") -> int:
     """``axis`` counted from the front; it must hold at least one class."""
     axis = index(axis)
     if not -logits.ndim <= axis < logits.ndim:
-        raise ValueError(f"axis: {axis} is out of range for logits of shape {logits.shape}")
+        raise ValueError(f"axis: {axis} is out of range for {name} of shape {logits.shape}")
     if logits.shape[axis] == 0:
-        raise ValueError(f"logits: expected at least one class, got shape {logits.shape}")
+        raise ValueError(f"{name}: expected at least one class, got shape {logits.shape}")
     return axis % logits.ndim
 
 

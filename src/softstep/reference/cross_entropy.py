@@ -55,10 +55,10 @@ def _as_weights(value: object, name: str, count: int) -> Array:
     return weights
 
 
-def _as_distribution(target: object, logits: Array) -> Array:
-    distribution = check_shape(_as_numbers(target, "target"), "target", logits.shape)
+def _as_distribution(target: object, shape: tuple[int, ...], dtype: np.dtype[Any]) -> Array:
+    distribution = check_shape(_as_numbers(target, "target"), "target", shape)
     off = np.abs(distribution.sum(1) - 1)
-    right = (distribution >= 0).all(1) & (off <= np.sqrt(np.finfo(logits.dtype).eps))
+    right = (distribution >= 0).all(1) & (off <= np.sqrt(np.finfo(dtype).eps))
     if not right.all():
         row = int(right.argmin())
         raise ValueError(
@@ -93,29 +93,18 @@ def _gradients(softmax: Array, mass: Array, labels: Array | None) -> Array:
     return gradients
 
 
-def cross_entropy_with_grad(
-    logits: ArrayLike,
+def wide_cross_entropy(
+    array: Array,
     target: ArrayLike,
+    dtype: np.dtype[Any],
     *,
-    class_weight: ArrayLike | None = None,
-    sample_weight: ArrayLike | None = None,
-    ignore_index: int = -100,
-    label_smoothing: float = 0.0,
-    reduction: str = "mean",
-    byproducts: Any = (),
-    out: Any = None,
-    threads: Any = None,
-) -> Any:
-    """Loss and ``dlogits``. See :func:`softstep.kernels.cross_entropy_with_grad`.
-
-    Examples
-    --------
-    >>> loss, dlogits = cross_entropy_with_grad([[0.0, 0.0]], [1])
-    >>> dlogits
-    array([[ 0.5, -0.5]])
-    """
-    array = as_logits(logits, ndim=2)
-    class_axis(array, 1)
+    class_weight: ArrayLike | None,
+    sample_weight: ArrayLike | None,
+    ignore_index: int,
+    label_smoothing: float,
+    reduction: str,
+) -> tuple[Any, Array, dict[str, Any]]:
+    """Loss, gradient and by-products in float64, of checked logits that stand for this dtype."""
     check_reduction(reduction)
     rows, classes = array.shape
     w = _as_weights(class_weight, "class_weight", classes)
@@ -126,12 +115,9 @@ def cross_entropy_with_grad(
         raise TypeError(f"label_smoothing: expected a number, got {label_smoothing!r}") from None
     if not 0 <= smoothing <= 1:
         raise ValueError(f"label_smoothing: expected 0 to 1, got {smoothing}")
-    wanted = (byproducts,) if isinstance(byproducts, str) else tuple(byproducts)
-    if not set(wanted) <= set(ByProducts._fields):
-        raise ValueError(f"byproducts: expected any of {ByProducts._fields}, got {wanted}")
 
     if as_array(target, "target").ndim == 2:
-        p, safe = _as_distribution(target, array), None
+        p, safe = _as_distribution(target, array.shape, dtype), None
         counted, right = np.ones(rows, bool), p.argmax(1)
         divisor = s.sum()
     else:
@@ -159,16 +145,57 @@ def cross_entropy_with_grad(
     elif reduction == "mean":
         loss = losses.sum() / divisor if divisor else np.float64(np.nan)
         gradients = gradients / (divisor or np.inf)
-    dtype = array.dtype
-    predicted = _first_maximum(array)
     logsumexp = np.where(np.isinf(maximum), maximum, maximum + np.log1p(rest))[:, 0]
     logsumexp[np.isnan(array).any(1)] = np.nan
+    predicted = _first_maximum(array)
     found = {
-        "row_loss": rounded(losses, dtype),
-        "logsumexp": rounded(logsumexp, dtype),
+        "row_loss": losses,
+        "logsumexp": logsumexp,
         "predicted": predicted,
         "correct": int(((predicted == right) & counted).sum()),
     }
+    return loss, gradients, found
+
+
+def cross_entropy_with_grad(
+    logits: ArrayLike,
+    target: ArrayLike,
+    *,
+    class_weight: ArrayLike | None = None,
+    sample_weight: ArrayLike | None = None,
+    ignore_index: int = -100,
+    label_smoothing: float = 0.0,
+    reduction: str = "mean",
+    byproducts: Any = (),
+    out: Any = None,
+    threads: Any = None,
+) -> Any:
+    """Loss and ``dlogits``. See :func:`softstep.kernels.cross_entropy_with_grad`.
+
+    Examples
+    --------
+    >>> loss, dlogits = cross_entropy_with_grad([[0.0, 0.0]], [1])
+    >>> dlogits
+    array([[ 0.5, -0.5]])
+    """
+    array = as_logits(logits, ndim=2)
+    class_axis(array, 1)
+    wanted = (byproducts,) if isinstance(byproducts, str) else tuple(byproducts)
+    if not set(wanted) <= set(ByProducts._fields):
+        raise ValueError(f"byproducts: expected any of {ByProducts._fields}, got {wanted}")
+    dtype = array.dtype
+    loss, gradients, found = wide_cross_entropy(
+        array,
+        target,
+        dtype,
+        class_weight=class_weight,
+        sample_weight=sample_weight,
+        ignore_index=ignore_index,
+        label_smoothing=label_smoothing,
+        reduction=reduction,
+    )
+    for name in ("row_loss", "logsumexp"):
+        found[name] = rounded(found[name], dtype)
     result = rounded(loss, dtype), finish(gradients, dtype, out, logits, (target,))
     return (*result, ByProducts(**{name: found[name] for name in wanted})) if wanted else result
 

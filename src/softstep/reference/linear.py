@@ -1,23 +1,68 @@
-"""The linear layer ``x @ weight.T + bias`` and its backward pass."""
+"""The linear layer ``f(x @ weight.T + bias)`` and its backward pass."""
 
 from __future__ import annotations
 
+from collections.abc import Callable, Collection
 from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike
 
-from ._checks import Array, as_floats, check_shape, finish, rounded
+from ._checks import Array, as_array, as_floats, check_shape, finish, rounded
+
+NARROW = ("uint8", "int8", "float16", "bfloat16")
+GRADIENTS = ("dx", "dweight", "dbias")
 
 
-def _x_and_weight(x: object, weight: object) -> tuple[Array, Array]:
-    """Return x (N, K) and weight (C, K) in weight's dtype."""
+def _relu(x: Array) -> Any:
+    return np.where(x < 0, 0, x)  # NaN stays
+
+
+def _sigmoid(x: Array) -> Any:
+    e = np.exp(-np.abs(x))
+    return np.where(x < 0, e, 1) / (1 + e)
+
+
+ACTIVATIONS: dict[str | None, Callable[[Array], Any]] = {
+    None: np.asarray,
+    "relu": _relu,
+    "sigmoid": _sigmoid,
+    "tanh": np.tanh,
+}
+
+
+def _per_feature(value: object, name: str, columns: int) -> Array:
+    """One float64 number for each feature."""
+    array = as_array(value, name)
+    if array.dtype.kind not in "fiu":
+        raise TypeError(f"{name}: expected a number or an array of floats, got {array.dtype}")
+    if array.ndim == 0:
+        return np.full(columns, array, np.float64)
+    return check_shape(array, name, (columns,)).astype(np.float64)
+
+
+def as_layer(
+    x: object, weight: object, scale: object = None, shift: object = None
+) -> tuple[Array, Array]:
+    """Return the features ``x * scale + shift`` (N, K) in float64 and weight (C, K) in its dtype.
+
+    `x` is of weight's dtype or of a narrow type, which every weight accepts.
+    """
     weights = as_floats(weight, "weight")
-    features = as_floats(x, "x", weights.dtype)
+    features = as_array(x, "x")
+    if features.dtype.newbyteorder("=").name not in NARROW:
+        features = as_floats(x, "x", weights.dtype)
     if weights.ndim != 2 or weights.shape[0] == 0:
         raise ValueError(f"weight: expected shape (C, K) with C >= 1, got {weights.shape}")
-    if features.ndim != 2 or features.shape[1] != weights.shape[1]:
-        raise ValueError(f"x: expected shape (N, {weights.shape[1]}), got {features.shape}")
+    columns = weights.shape[1]
+    if features.ndim != 2 or features.shape[1] != columns:
+        raise ValueError(f"x: expected shape (N, {columns}), got {features.shape}")
+    features = features.astype(np.float64)
+    with np.errstate(invalid="ignore", over="ignore"):
+        if scale is not None:
+            features = features * _per_feature(scale, "scale", columns)
+        if shift is not None:
+            features = features + _per_feature(shift, "shift", columns)
     return features, weights
 
 
@@ -26,27 +71,63 @@ def linear(
     weight: ArrayLike,
     bias: ArrayLike | None = None,
     *,
+    activation: str | None = None,
+    scale: ArrayLike | None = None,
+    shift: ArrayLike | None = None,
     out: Any = None,
     threads: Any = None,
 ) -> Any:
-    """``x @ weight.T + bias``, (N, C). See :func:`softstep.kernels.linear`.
+    """``f(x @ weight.T + bias)``, (N, C). See :func:`softstep.kernels.linear`.
 
     Examples
     --------
     >>> linear([[1.0, 2.0]], [[3.0, 4.0]], [5.0])
     array([[16.]])
+    >>> linear(np.array([[100, 200]], np.uint8), [[3.0, -4.0]], scale=0.01, activation="relu")
+    array([[0.]])
     """
-    features, weights = _x_and_weight(x, weight)
+    features, weights = as_layer(x, weight, scale, shift)
+    if activation not in ACTIVATIONS:
+        raise ValueError(f"activation: expected one of {[*ACTIVATIONS]}, got {activation!r}")
     with np.errstate(invalid="ignore", over="ignore"):
-        logits = features.astype(np.float64) @ weights.astype(np.float64).T
-    if bias is not None:
-        logits += check_shape(as_floats(bias, "bias", weights.dtype), "bias", weights.shape[:1])
-    return finish(logits, weights.dtype, out, None, (x, weight, bias))
+        logits = features @ weights.astype(np.float64).T
+        if bias is not None:
+            logits += check_shape(as_floats(bias, "bias", weights.dtype), "bias", weights.shape[:1])
+        result = ACTIVATIONS[activation](logits)
+    return finish(result, weights.dtype, out, None, (x, weight, bias, scale, shift))
+
+
+def check_wanted(wanted: Collection[str]) -> Collection[str]:
+    """Return the names of gradients, each of which must be one of the three."""
+    names = [wanted] if isinstance(wanted, str) else wanted
+    if not set(names) <= set(GRADIENTS):
+        raise ValueError(f"wanted: expected any of {GRADIENTS}, got {wanted!r}")
+    return names
+
+
+def gradients(
+    features: Array, weights: Array, gradient: Array, wanted: Collection[str]
+) -> tuple[Any, Any, Any]:
+    """``(dx, dweight, dbias)`` in weight's dtype of a float64 gradient, None where not wanted."""
+    with np.errstate(invalid="ignore", over="ignore"):
+        every = (gradient @ weights.astype(np.float64), gradient.T @ features, gradient.sum(0))
+    dx, dweight, dbias = (
+        rounded(one, weights.dtype) if name in wanted else None
+        for name, one in zip(GRADIENTS, every, strict=True)
+    )
+    return dx, dweight, dbias
 
 
 def linear_backward(
-    x: ArrayLike, weight: ArrayLike, dlogits: ArrayLike, *, threads: Any = None
-) -> tuple[Array, Array, Array]:
+    x: ArrayLike,
+    weight: ArrayLike,
+    dlogits: ArrayLike,
+    *,
+    wanted: Collection[str] = GRADIENTS,
+    scale: ArrayLike | None = None,
+    shift: ArrayLike | None = None,
+    threads: Any = None,
+) -> tuple[Any, Any, Any]:
     """``(dx, dweight, dbias)`` = ``(dlogits @ weight, dlogits.T @ x, sum of dlogits' rows)``.
 
     See :func:`softstep.kernels.linear_backward`.
@@ -57,13 +138,8 @@ def linear_backward(
     >>> dx, dweight, dbias
     (array([[30., 40.]]), array([[10., 20.]]), array([10.]))
     """
-    features, weights = _x_and_weight(x, weight)
+    features, weights = as_layer(x, weight, scale, shift)
+    names = check_wanted(wanted)
     shape = (features.shape[0], weights.shape[0])
     gradient = check_shape(as_floats(dlogits, "dlogits", weights.dtype), "dlogits", shape)
-    gradient = gradient.astype(np.float64)
-    with np.errstate(invalid="ignore", over="ignore"):
-        dx = gradient @ weights.astype(np.float64)
-        dweight = gradient.T @ features.astype(np.float64)
-        dbias = gradient.sum(0)
-    dtype = weights.dtype
-    return rounded(dx, dtype), rounded(dweight, dtype), rounded(dbias, dtype)
+    return gradients(features, weights, gradient.astype(np.float64), names)

@@ -15,7 +15,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
-from ._checks import Array, as_logits, class_axis, finish
+from ._checks import Array, as_floats, as_logits, check_shape, class_axis, finish
+
+
+def divided(logits: Array, temperature: float) -> Array:
+    """``logits / temperature`` in float64; the temperature must be a positive finite number."""
+    if not 0 < temperature < np.inf:
+        raise ValueError(f"temperature: expected a positive finite number, got {temperature!r}")
+    return logits.astype(np.float64) / temperature
 
 
 def shifted_and_rest(logits: Array, axis: int) -> tuple[Array, Array, Array]:
@@ -34,8 +41,17 @@ def shifted_and_rest(logits: Array, axis: int) -> tuple[Array, Array, Array]:
     return shifted, maximum, terms.sum(axis, keepdims=True)
 
 
-def softmax(logits: ArrayLike, axis: int = -1, *, out: Any = None, threads: Any = None) -> Any:
-    """``exp(x_j) / sum_k exp(x_k)`` along an axis. See :func:`softstep.kernels.softmax`.
+def softmax(
+    logits: ArrayLike,
+    axis: int = -1,
+    *,
+    temperature: float = 1.0,
+    out: Any = None,
+    threads: Any = None,
+) -> Any:
+    """``exp(z_j) / sum_k exp(z_k)`` with ``z = x / temperature`` along an axis.
+
+    See :func:`softstep.kernels.softmax`.
 
     Examples
     --------
@@ -43,12 +59,21 @@ def softmax(logits: ArrayLike, axis: int = -1, *, out: Any = None, threads: Any 
     array([[0.5, 0.5]])
     """
     array = as_logits(logits)
-    shifted, _, rest = shifted_and_rest(array, class_axis(array, axis))
+    shifted, _, rest = shifted_and_rest(divided(array, temperature), class_axis(array, axis))
     return finish(np.exp(shifted) / (1 + rest), array.dtype, out, logits)
 
 
-def log_softmax(logits: ArrayLike, axis: int = -1, *, out: Any = None, threads: Any = None) -> Any:
-    """``x_j - logsumexp(x)`` along an axis. See :func:`softstep.kernels.log_softmax`.
+def log_softmax(
+    logits: ArrayLike,
+    axis: int = -1,
+    *,
+    temperature: float = 1.0,
+    out: Any = None,
+    threads: Any = None,
+) -> Any:
+    """``z_j - logsumexp(z)`` with ``z = x / temperature`` along an axis.
+
+    See :func:`softstep.kernels.log_softmax`.
 
     Examples
     --------
@@ -56,7 +81,7 @@ def log_softmax(logits: ArrayLike, axis: int = -1, *, out: Any = None, threads: 
     -4.248354255291589e-18
     """
     array = as_logits(logits)
-    shifted, _, rest = shifted_and_rest(array, class_axis(array, axis))
+    shifted, _, rest = shifted_and_rest(divided(array, temperature), class_axis(array, axis))
     return finish(shifted - np.log1p(rest), array.dtype, out, logits)
 
 
@@ -64,11 +89,12 @@ def logsumexp(
     logits: ArrayLike,
     axis: int = -1,
     *,
+    temperature: float = 1.0,
     keepdims: bool = False,
     out: Any = None,
     threads: Any = None,
 ) -> Any:
-    """``log sum_j exp(x_j)`` along an axis. See :func:`softstep.kernels.logsumexp`.
+    """``log sum_j exp(x_j / temperature)`` along an axis. See :func:`softstep.kernels.logsumexp`.
 
     Examples
     --------
@@ -77,8 +103,67 @@ def logsumexp(
     """
     array = as_logits(logits)
     axis = class_axis(array, axis)
-    _, maximum, rest = shifted_and_rest(array, axis)
+    _, maximum, rest = shifted_and_rest(divided(array, temperature), axis)
     result = np.where(np.isinf(maximum), maximum, maximum + np.log1p(rest))
     if not keepdims:
         result = np.squeeze(result, axis)
     return finish(result, array.dtype, out, None, (logits,))
+
+
+def softmax_backward(
+    dout: ArrayLike,
+    softmax: ArrayLike,
+    axis: int = -1,
+    *,
+    temperature: float = 1.0,
+    out: Any = None,
+    threads: Any = None,
+) -> Any:
+    """``(g_j - sum_k g_k p_k) p_j / temperature``. See :func:`softstep.kernels.softmax_backward`.
+
+    Examples
+    --------
+    >>> softmax_backward([1.0, 0.0], [0.5, 0.5])
+    array([ 0.25, -0.25])
+    """
+    dtype, g, p = _gradient_and_result(dout, softmax, "softmax")
+    axis = class_axis(g, axis, "dout")
+    with np.errstate(invalid="ignore", over="ignore"):
+        result = divided((g - (g * p).sum(axis, keepdims=True)) * p, temperature)
+    return finish(result, dtype, out, dout, () if out is dout else (softmax,))
+
+
+def log_softmax_backward(
+    dout: ArrayLike,
+    log_softmax: ArrayLike,
+    axis: int = -1,
+    *,
+    temperature: float = 1.0,
+    out: Any = None,
+    threads: Any = None,
+) -> Any:
+    """``(g_j - exp(q_j) sum_k g_k) / temperature``: gradient of ``q = log_softmax(x)``.
+
+    See :func:`softstep.kernels.log_softmax_backward`.
+
+    Examples
+    --------
+    >>> log_softmax_backward([1.0, 0.0], np.log([0.5, 0.5])).round(4)
+    array([ 0.5, -0.5])
+    """
+    dtype, g, q = _gradient_and_result(dout, log_softmax, "log_softmax")
+    axis = class_axis(g, axis, "dout")
+    with np.errstate(invalid="ignore", over="ignore"):
+        result = divided(g - np.exp(q) * g.sum(axis, keepdims=True), temperature)
+    return finish(result, dtype, out, dout, () if out is dout else (log_softmax,))
+
+
+def _gradient_and_result(
+    dout: object, result: object, name: str
+) -> tuple[np.dtype[Any], Array, Array]:
+    """Return the dtype, and both arrays in float64."""
+    g = as_floats(dout, "dout")
+    if g.ndim == 0:
+        raise ValueError(f"dout: expected at least 1 dimension, got shape {g.shape}")
+    r = check_shape(as_floats(result, name, g.dtype), name, g.shape)
+    return g.dtype, g.astype(np.float64), r.astype(np.float64)

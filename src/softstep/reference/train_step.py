@@ -6,7 +6,7 @@ through the other reference functions, and applied by :func:`sgd_step`; paramete
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable
 from operator import index
 from typing import Any, NamedTuple
 
@@ -27,6 +27,7 @@ from .cross_entropy import cross_entropy_with_grad
 from .linear import linear, linear_backward
 from .losses import mse_loss
 from .optimizers import adam_step, adamw_step, check_settings, rmsprop_step, sgd_step
+from .rules import OptimizerRule
 
 # The losses (B,), the number of correct rows and dlogits (B, C) of a minibatch.
 _Loss = Callable[[Array, Array], tuple[Array, int, Array]]
@@ -39,15 +40,6 @@ class TrainRun(NamedTuple):
     correct: int
     rows: int
     steps: int
-
-
-class OptimizerRule(NamedTuple):
-    """An optimizer for a run. See :class:`softstep.kernels.OptimizerRule`."""
-
-    name: str
-    settings: Mapping[str, Any]
-    states: Sequence[tuple[Array, Array | None] | None] = ()
-    applied: Array | None = None
 
 
 def _softmax_loss(logits: Array, target: Array) -> tuple[Array, int, Array]:
@@ -257,7 +249,7 @@ def train_softmax_regression(
     maximize: bool = False,
     momentum_buffers: tuple[Any, Any] | None = None,
     first_step: bool = False,
-    rule: Any = None,
+    rule: OptimizerRule | None = None,
     max_norm: float | None = None,
     scale: ArrayLike | None = None,
     shift: ArrayLike | None = None,
@@ -301,7 +293,7 @@ def train_linear_regression(
     maximize: bool = False,
     momentum_buffers: tuple[Any, Any] | None = None,
     first_step: bool = False,
-    rule: Any = None,
+    rule: OptimizerRule | None = None,
     max_norm: float | None = None,
     scale: ArrayLike | None = None,
     shift: ArrayLike | None = None,
