@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from softstep.kernels._arrays import Array, check_in_place
+from softstep.kernels.optimizers import adam_step, adamw_step, rmsprop_step, sgd_step
 
 
 class OptimizerRule(NamedTuple):
@@ -40,32 +41,21 @@ class OptimizerRule(NamedTuple):
     in an exception."""
 
 
-_DEFAULTS: dict[str, dict[str, Any]] = {
-    "sgd": {
-        "momentum": 0.0, "dampening": 0.0, "weight_decay": 0.0, "nesterov": False,
-        "maximize": False, "first_step": False,
-    },
-    "rmsprop": {
-        "lr": 0.01, "alpha": 0.99, "eps": 1e-8, "weight_decay": 0.0, "momentum": 0.0,
-        "maximize": False,
-    },
-    "adam": {
-        "lr": 1e-3, "betas": (0.9, 0.999), "eps": 1e-8, "weight_decay": 0.0, "maximize": False,
-        "step": 1,
-    },
-    "adamw": {
-        "lr": 1e-3, "betas": (0.9, 0.999), "eps": 1e-8, "weight_decay": 0.01, "maximize": False,
-        "step": 1,
-    },
+_STEPS: dict[str, Callable[..., Any]] = {
+    "sgd": sgd_step, "rmsprop": rmsprop_step, "adam": adam_step, "adamw": adamw_step
 }  # fmt: skip
+_NO_SETTINGS = {"max_norm", "threads", "momentum_buffer", "grad_avg", "max_exp_avg_sq"}
 
 
 def rule_settings(rule: OptimizerRule) -> dict[str, Any]:
     """Return all the settings of a rule under the names that the native function reads."""
-    if rule.name not in _DEFAULTS:
-        accepted = ", ".join(map(repr, _DEFAULTS))
+    if rule.name not in _STEPS:
+        accepted = ", ".join(map(repr, _STEPS))
         raise ValueError(f"the rule's name is {rule.name!r}; accepted: {accepted}")
-    defaults = _DEFAULTS[rule.name]
+    given = _STEPS[rule.name].__kwdefaults__ or {}
+    defaults = {name: value for name, value in given.items() if name not in _NO_SETTINGS}
+    if rule.name in ("adam", "adamw"):
+        defaults["step"] = 1
     for name in rule.settings:
         if name not in defaults and name != "lr":
             raise TypeError(
@@ -74,12 +64,12 @@ def rule_settings(rule: OptimizerRule) -> dict[str, Any]:
     settings = {**defaults, **rule.settings}
     if "lr" not in settings:
         raise TypeError(f"the rule {rule.name!r} lacks the setting 'lr'")
-    given = [state is not None for state in rule.states] + [False] * 3
+    there = [state is not None for state in rule.states] + [False] * 3
     if rule.name == "rmsprop":
-        settings["centered"] = given[1]
+        settings["centered"] = there[1]
     elif rule.name != "sgd":
         settings["beta1"], settings["beta2"] = settings.pop("betas")
-        settings["amsgrad"] = given[2]
+        settings["amsgrad"] = there[2]
     return settings
 
 
