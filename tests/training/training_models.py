@@ -8,6 +8,7 @@ import numpy as np
 
 from softstep import (
     SGD,
+    ArrayDataModule,
     Digits,
     LinearRegression,
     Module,
@@ -91,6 +92,14 @@ class Mean(Module):
     def backward(self, batch: Any) -> None:
         x, y = batch
         self.w.accumulate(2 * np.mean(self.forward(x) - np.ravel(y), keepdims=True))
+
+
+def small(rows: int = 10, val: bool = True, **options: Any) -> ArrayDataModule:
+    """A few rows of three features and two classes."""
+    x = np.random.default_rng(0).normal(size=(rows, 3)).astype(np.float32)
+    y = np.arange(rows) % 2
+    held = {"x_val": x[:7], "y_val": y[:7]} if val else {}
+    return ArrayDataModule(x, y, **held, **({"batch_size": 4} | options))
 
 
 def problem(kind: str, which: str, sgd: dict[str, Any], dtype: Any = np.float32) -> Any:
