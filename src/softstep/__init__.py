@@ -20,9 +20,28 @@ from softstep.models import (
     load,
     save,
 )
-from softstep.optimizers import SGD, Adam, AdamW, RMSprop
+from softstep.optimizers import (
+    SGD,
+    Adam,
+    AdamW,
+    ConstantLR,
+    CosineLR,
+    RMSprop,
+    StepLR,
+    WarmUp,
+    make_optimizer,
+)
 from softstep.runtime import show_config, threads
-from softstep.training import EpochRecord, Trainer, evaluate
+from softstep.training import (
+    Callback,
+    EarlyStopping,
+    EpochRecord,
+    LearningRateSchedule,
+    ProgressBoard,
+    ProgressPlot,
+    Trainer,
+    evaluate,
+)
 
 __version__ = "0.1.0"
 
@@ -32,22 +51,32 @@ __all__ = [
     "Adam",
     "AdamW",
     "ArrayDataModule",
+    "Callback",
     "Classifier",
+    "ConstantLR",
+    "CosineLR",
     "DataModule",
     "Digits",
+    "EarlyStopping",
     "EpochRecord",
+    "LearningRateSchedule",
     "LinearRegression",
     "ModelFileError",
     "Module",
     "Parameter",
+    "ProgressBoard",
+    "ProgressPlot",
     "RMSprop",
     "SoftmaxRegression",
+    "StepLR",
     "SyntheticRegressionData",
     "Trainer",
+    "WarmUp",
     "__version__",
     "evaluate",
     "kernels",
     "load",
+    "make_optimizer",
     "reference",
     "save",
     "show_config",

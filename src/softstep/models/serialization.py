@@ -1,33 +1,27 @@
 """Model files: safetensors, with one line of JSON that says which model the arrays are.
 
-Equal models give equal bytes: the file holds no time, path or thread count, and its metadata is one
-key, because safetensors writes several in random order.
+Equal models give equal bytes: the file holds no time, path or thread count.
 """
 
 from __future__ import annotations
 
-import contextlib
-import json
-import math
 import os
-import secrets
 from pathlib import Path
-from typing import IO, Any, TypeVar
-
-import numpy as np
-from numpy.typing import NDArray
+from typing import Any, TypeVar
 
 from softstep.models.linear_regression import LinearRegression
 from softstep.models.module import Module
 from softstep.models.softmax_regression import SoftmaxRegression
+from softstep.models.tensor_file import (
+    TensorFileError,
+    read_tensors,
+    tensors_as_bytes,
+    write_whole,
+)
 
 __all__ = ["ModelFileError", "load", "load_as", "save"]
 
-_KEY = "softstep"
 _FORMAT = 1
-_DTYPES: dict[str, np.dtype[Any]] = {"F32": np.dtype("<f4"), "F64": np.dtype("<f8")}
-_MAX_HEADER = 1 << 20  # of a few arrays; safetensors itself allows 100 MB
-_MAX_RANK = 32  # NumPy 1 has no more dimensions
 _MODELS: dict[str, type[Module]] = {
     model.__name__: model for model in (LinearRegression, SoftmaxRegression)
 }
@@ -35,16 +29,8 @@ _MODELS: dict[str, type[Module]] = {
 AnyModule = TypeVar("AnyModule", bound=Module)
 
 
-class ModelFileError(ValueError):
+class ModelFileError(TensorFileError):
     """A model file is damaged, or not what it should be; the message names file and reason."""
-
-    def __init__(self, path: str | os.PathLike[str], reason: str) -> None:
-        super().__init__(path, reason)
-        self.path = os.fspath(path)
-        self.reason = reason
-
-    def __str__(self) -> str:
-        return f"{self.path}: {self.reason}"
 
 
 def save(model: Module, path: str | os.PathLike[str]) -> None:
@@ -81,17 +67,14 @@ def save(model: Module, path: str | os.PathLike[str]) -> None:
     >>> type(again).__name__, np.array_equal(again.weight, model.weight)
     ('SoftmaxRegression', True)
     """
-    import safetensors.numpy
-
     model.require_data()
     description = {
         "format": _FORMAT,
         "model": type(model).__name__,
         "hyperparameters": model.hyperparameters(),
     }
-    metadata = {_KEY: json.dumps(description, sort_keys=True, allow_nan=False)}
     tensors = {name: parameter.data for name, parameter in model.named_parameters().items()}
-    _write_whole(Path(path), safetensors.numpy.save(tensors, metadata))
+    write_whole(Path(path), tensors_as_bytes(description, tensors))
 
 
 def load(path: str | os.PathLike[str]) -> Module:
@@ -124,10 +107,8 @@ def load(path: str | os.PathLike[str]) -> Module:
 def load_as(cls: type[AnyModule], path: str | os.PathLike[str]) -> AnyModule:
     """Load a model that is a `cls`."""
     path = Path(path)
-    _check_regular(path)
-    with path.open("rb") as file:
-        description, tensors = _read(path, file)
-    name = description["model"]
+    description, tensors = read_tensors(path, "model saved by softstep", ModelFileError)
+    name, options = _checked(path, description)
     model_class = cls if name == cls.__name__ else _MODELS.get(name)
     if model_class is None:
         raise ModelFileError(
@@ -136,29 +117,20 @@ def load_as(cls: type[AnyModule], path: str | os.PathLike[str]) -> AnyModule:
     if not issubclass(model_class, cls):
         raise ModelFileError(path, f"holds a {name}; accepted: a {cls.__name__}")
     try:
-        model = model_class(**description["hyperparameters"])
+        model = model_class(**options)
         model.accept_parameters(tensors)
     except (TypeError, ValueError) as error:
         raise ModelFileError(path, f"holds no valid {name}: {error}") from None
     return model
 
 
-def _read(path: Path, file: IO[bytes]) -> tuple[dict[str, Any], dict[str, NDArray[Any]]]:
-    """Read description and arrays. The header is not believed before it fits the file's size."""
-    import safetensors
-
-    size = os.fstat(file.fileno()).st_size
-    start = file.read(8)
-    length = int.from_bytes(start, "little")
-    if len(start) < 8 or length > size - 8 or length > _MAX_HEADER:
-        raise ModelFileError(path, "is no safetensors file, or a truncated one")
-    raw = file.read(length)
+def _checked(path: Path, description: dict[str, Any]) -> tuple[str, dict[str, Any]]:
+    """Return the class and the hyperparameters of a description."""
     try:
-        header = json.loads(raw)
-        described = json.loads(header.pop("__metadata__")[_KEY])
-        version, name, options = (described[key] for key in ("format", "model", "hyperparameters"))
-        described_size = 8 + length + sum(_size(entry, size) for entry in header.values())
-    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
+        version, name, options = (
+            description[key] for key in ("format", "model", "hyperparameters")
+        )
+    except KeyError:
         raise ModelFileError(path, "is damaged, or no model saved by softstep") from None
     if version != _FORMAT:
         raise ModelFileError(
@@ -166,61 +138,4 @@ def _read(path: Path, file: IO[bytes]) -> tuple[dict[str, Any], dict[str, NDArra
         )
     if not isinstance(name, str) or not isinstance(options, dict):
         raise ModelFileError(path, "is damaged: the description of its model is not valid")
-    if described_size != size:
-        raise ModelFileError(
-            path, f"is damaged: it has {size} bytes, and its header describes {described_size}"
-        )
-    try:
-        content = start + raw + file.read(size - 8 - length)
-        entries: Any = safetensors.deserialize(content)  # type: ignore[no-untyped-call]
-    except safetensors.SafetensorError as error:
-        raise ModelFileError(path, f"is damaged: {error}") from None
-    tensors = {
-        key: np.frombuffer(entry["data"], _DTYPES[entry["dtype"]])
-        .reshape(entry["shape"])
-        .astype(_DTYPES[entry["dtype"]].newbyteorder("="))
-        for key, entry in entries
-    }
-    return {"model": name, "hyperparameters": options}, tensors
-
-
-def _size(entry: Any, most: int) -> int:
-    """Return the bytes of an array that a header describes; ValueError if they cannot be."""
-    shape = entry["shape"]
-    if len(shape) > _MAX_RANK or not all(type(n) is int and 0 <= n <= most for n in shape):
-        raise ValueError(shape)
-    return int(math.prod(shape) * _DTYPES[entry["dtype"]].itemsize)
-
-
-def _check_regular(path: Path) -> None:
-    """Raise OSError for a device, a pipe or a folder, which are neither read nor replaced."""
-    if path.exists() and not path.is_file():
-        raise OSError(f"{path} is not a regular file")
-
-
-def _write_whole(path: Path, content: bytes) -> None:
-    """Write a file so that its name always stands for the whole old or the whole new content."""
-    _check_regular(path)
-    path = Path(os.path.realpath(path))
-    temporary = path.with_name(f".softstep-{secrets.token_hex(8)}.tmp")
-    try:
-        with temporary.open("xb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(path)
-    except BaseException:
-        with contextlib.suppress(OSError):
-            temporary.unlink()
-        raise
-    _flush_folder(path.parent)
-
-
-def _flush_folder(folder: Path) -> None:
-    """Make the new name last, on systems where a folder can be flushed."""
-    with contextlib.suppress(OSError):
-        descriptor = os.open(folder, os.O_RDONLY)
-        try:
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
+    return name, options

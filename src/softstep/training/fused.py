@@ -90,8 +90,10 @@ def fused_evaluation(model: Module, data: Any) -> FusedEvaluation | None:
     return FusedEvaluation(chosen, model, arrays)
 
 
-def fused_training(model: Module, optimizer: Any, data: Any) -> FusedTraining | None:
-    """Return the fused training, or None if it does not apply.
+def fused_training(
+    model: Module, optimizer: Any, data: Any, max_norm: float | None = None
+) -> FusedTraining | None:
+    """Return the fused training, with gradients clipped to a norm, or None if it does not apply.
 
     It applies to a library model with its own methods, an optimizer of the library over exactly its
     weight and bias, both as far on, and data whose arrays are to be had.
@@ -108,7 +110,9 @@ def fused_training(model: Module, optimizer: Any, data: Any) -> FusedTraining | 
     if {id(p) for p in optimizer.params} != mine or {id(p) for p in model.parameters()} != mine:
         return None
     arrays = _arrays(data, train=True)
-    return None if arrays is None else FusedTraining(chosen, model, optimizer, arrays, data)
+    if arrays is None:
+        return None
+    return FusedTraining(chosen, model, optimizer, arrays, data, max_norm)
 
 
 def _arrays(data: Any, *, train: bool) -> Any:
@@ -146,9 +150,16 @@ class FusedTraining:
     """Epochs of minibatches, a few native calls each."""
 
     def __init__(
-        self, chosen: FusedKernels, model: AffineModel, optimizer: Optimizer, arrays: Any, data: Any
+        self,
+        chosen: FusedKernels,
+        model: AffineModel,
+        optimizer: Optimizer,
+        arrays: Any,
+        data: Any,
+        max_norm: float | None,
     ) -> None:
         self.kernels, self.model, self.optimizer = chosen, model, optimizer
+        self.max_norm = max_norm
         self.rows = _Rows(model, arrays)
         n = len(self.rows.x)
         if n == 0:
@@ -162,19 +173,32 @@ class FusedTraining:
             for mine in (model.weight, model.bias)
         ]
 
-    def epoch(self, epoch: int, progress: Callable[[int], None]) -> Totals:
-        """Train on every row once, in the order of the epoch."""
+    def epoch(
+        self,
+        epoch: int,
+        first: int,
+        before: Callable[[], int],
+        after: Callable[[int, float, float | None, int], None],
+    ) -> None:
+        """Train on the rows of an epoch once, in its order, from the step `first` on.
+
+        `before` is called before each native call and says how many steps it may make; `after` gets
+        the steps, the sum of the losses, the number of correct rows and the rows.
+        """
         order = permutation(len(self.rows.x), self.seed, epoch)
-        totals, steps = Totals(), 0
-        for start in range(0, len(order), self.call_rows):
+        start = first * self.batch_size
+        while start < len(order):
+            allowed = before() * self.batch_size
+            # Where calls end does not depend on where the epoch was begun: sums of losses, too, are
+            # the same when a training goes on.
+            stop = min(start - start % self.call_rows + self.call_rows, start + allowed, len(order))
             try:
-                run = self._train(order[start : start + self.call_rows])
+                run = self._train(order[start:stop])
             except FloatingPointError as error:
+                steps = start // self.batch_size
                 raise FloatingPointError(_with_epoch(str(error), epoch, steps)) from None
-            totals.add(run.loss, run.correct if self.kernels.has_classes else None, run.rows)
-            steps += run.steps
-            progress(run.steps)
-        return totals
+            start = stop
+            after(run.steps, run.loss, run.correct if self.kernels.has_classes else None, run.rows)
 
     def _train(self, order: NDArray[np.int64]) -> kernels.TrainRun:
         optimizer, positions = self.optimizer, self._positions
@@ -198,7 +222,7 @@ class FusedTraining:
         try:
             return self.kernels.train(
                 self.rows.x, self.rows.target, order, *parameters, batch_size=self.batch_size,
-                rule=rule, threads=self.model.threads, **self.rows.options,
+                rule=rule, max_norm=self.max_norm, threads=self.model.threads, **self.rows.options,
             )  # fmt: skip
         finally:
             for number, i in enumerate(positions):

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Callable, Mapping
 from typing import Any
+
+import numpy as np
 
 from softstep.models.module import Module
 from softstep.training.history import Totals
@@ -16,36 +19,55 @@ Prepare = Callable[[Any], Any]
 
 
 class StepwiseTraining:
-    """Epochs of a loader, a step of the optimizer after each batch."""
+    """Epochs of a loader, a step of the optimizer after each batch.
 
-    def __init__(self, model: Module, optimizer: Any, loader: Any, prepare: Prepare) -> None:
+    `clip`, if there is one, is called between a batch's gradients and the step.
+    """
+
+    def __init__(
+        self,
+        model: Module,
+        optimizer: Any,
+        loader: Any,
+        prepare: Prepare,
+        clip: Callable[[], None] | None = None,
+    ) -> None:
         self.model, self.optimizer = model, optimizer
-        self.loader, self.prepare = loader, prepare
+        self.loader, self.prepare, self.clip = loader, prepare, clip
         self.steps: int | None = len(loader) if hasattr(loader, "__len__") else None
 
-    def epoch(self, epoch: int, progress: Callable[[int], None]) -> Totals:
-        """Train on every batch once, in the order of the epoch if the loader knows epochs."""
+    def epoch(
+        self,
+        epoch: int,
+        first: int,
+        before: Callable[[], int],
+        after: Callable[[int, float, float | None, int], None],
+    ) -> None:
+        """Train on the batches of an epoch once, from the step `first` on.
+
+        They come in the order of the epoch if the loader knows epochs. `before` and `after` are
+        those of `FusedTraining.epoch`, called at each step.
+        """
         if hasattr(self.loader, "set_epoch"):
             self.loader.set_epoch(epoch)
-        totals = Totals()
-        for step, batch in enumerate(self.loader):
+        for step, batch in enumerate(itertools.islice(self.loader, first, None), first):
+            before()
             batch = self.prepare(batch)
             loss = measures("training_step", self.model.training_step(batch))["loss"]
             if not math.isfinite(loss):
                 raise FloatingPointError(
-                    f"the loss is {loss} in step {step} of epoch {epoch} (both counted from 0); "
+                    f"the loss is {loss} in step {step} of epoch {epoch} (both counted from 0)"
+                    f"{_bad_row(batch)}; "
                     "the step was not applied, the parameters are those of the last whole step"
                 )
             self.optimizer.zero_grad()
             self.model.backward(batch)
+            if self.clip is not None:
+                self.clip()
             with uninterrupted():
                 self.optimizer.step()
             rows = len(batch[-1])
-            totals.add(loss * rows, None, rows)
-            progress(1)
-        if totals.rows == 0:
-            raise ValueError("the training data have no rows")
-        return totals
+            after(1, loss * rows, None, rows)
 
 
 class StepwiseEvaluation:
@@ -81,3 +103,16 @@ def measures(step: str, found: Any) -> dict[str, float]:
             f"{step} returned {found.get('loss', found)!r}; "
             "accepted: the loss as a number, or a dictionary with 'loss'"
         ) from None
+
+
+def _bad_row(batch: Any) -> str:
+    """Name the first row of a batch with a value that is not finite, if there is one."""
+    for array in batch:
+        values = np.asarray(array)
+        if values.dtype.kind == "f" and values.ndim > 0:
+            bad = ~np.isfinite(values).reshape(len(values), -1).all(axis=1)
+            if bad.any():
+                row = int(bad.argmax())
+                kind = "NaN" if np.isnan(values[row]).any() else "an infinite value"
+                return f": row {row} of the batch holds {kind}"
+    return ""

@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
+import sys
 import time
+from collections.abc import Callable, Iterable
 from typing import Any
 
-from softstep.models.checks import check_integer
+from softstep.models.checks import check_integer, check_number
 from softstep.models.module import Module
+from softstep.optimizers import make_optimizer
+from softstep.optimizers.named import check_optimizer_name
 from softstep.runtime import check_threads
+from softstep.training.board import ProgressBoard
+from softstep.training.callbacks import Callback, check_callbacks
+from softstep.training.clipping import clip_gradients
 from softstep.training.evaluation import evaluation_of, limited
 from softstep.training.exclusive import exclusive
 from softstep.training.fused import FusedEvaluation, FusedTraining, fused_training
@@ -21,14 +28,23 @@ __all__ = ["Trainer"]
 class Trainer:
     """Trains models on data, one after the other.
 
-    Library models with the optimizer `SGD` on data modules with arrays are trained by native calls
-    that run many minibatches each; any other combination step by step, through the loaders and the
-    methods of the model. Both see the same rows in the same order and agree to rounding.
+    Library models with an optimizer of the library on data modules with arrays are trained by
+    native calls that run many minibatches each; any other combination step by step, through the
+    loaders and the methods of the model. Both see the same rows in the same order and agree to
+    rounding.
 
     Parameters
     ----------
     max_epochs : int
         How many epochs `fit` trains, at least 1.
+    gradient_clip_val : float, default 0
+        Before each step the gradients are multiplied by ``min(1, gradient_clip_val / norm)``, where
+        `norm` is that of all of them together; 0: they are left as they are.
+    callbacks : sequence of Callback
+        Called as the training goes, in this order; see `Callback`.
+    optimizer : str or callable, optional
+        In the place of the model's ``configure_optimizers()``: a name that `make_optimizer` knows,
+        with the learning rate ``model.lr``, or a function of the list of parameters.
     threads : int, optional
         How many threads at the most; see `softstep.threads`. Results do not depend on it.
     progress : bool, optional
@@ -39,9 +55,16 @@ class Trainer:
     history : list of EpochRecord
         The epochs of the latest `fit`.
     model, optim
-        The model of the latest `fit`, and its optimizer.
+        The model of the latest `fit`, and its optimizer. While it runs, ``model.trainer`` is the
+        trainer.
     epoch : int
         The epoch that is running, or is next; counted from 0.
+    step, epoch_step : int
+        How many steps the fit, and its present epoch, have made.
+    num_train_batches, num_val_batches : int or None
+        How many batches an epoch and a validation have; None where it is not known.
+    should_stop : bool
+        Whether training stops after this epoch; a callback may set it.
     fused : bool
         Whether the latest `fit` trained by native calls.
 
@@ -64,9 +87,26 @@ class Trainer:
     """
 
     def __init__(
-        self, max_epochs: int, *, threads: int | None = None, progress: bool | None = None
+        self,
+        max_epochs: int,
+        gradient_clip_val: float = 0.0,
+        callbacks: Iterable[Callback] = (),
+        *,
+        optimizer: str | Callable[[list[Any]], Any] | None = None,
+        threads: int | None = None,
+        progress: bool | None = None,
     ) -> None:
         self.max_epochs = check_integer("max_epochs", max_epochs, 1)
+        self.gradient_clip_val = check_number("gradient_clip_val", gradient_clip_val)
+        self.callbacks = check_callbacks(callbacks)
+        if isinstance(optimizer, str):
+            check_optimizer_name(optimizer)
+        elif optimizer is not None and not callable(optimizer):
+            raise TypeError(
+                f"optimizer is a {type(optimizer).__name__}; accepted: a name, a function of the "
+                "parameters, None"
+            )
+        self.optimizer = optimizer
         self.threads = None if threads is None else check_threads(threads)
         if progress is not None and not isinstance(progress, bool):
             raise TypeError(f"progress is {progress!r}; accepted: True, False, None")
@@ -74,8 +114,10 @@ class Trainer:
         self.history: list[EpochRecord] = []
         self.model: Module | None = None
         self.optim: Any = None
-        self.epoch = 0
+        self.epoch = self.step = self.epoch_step = 0
+        self.should_stop = False
         self.fused = False
+        self._totals = Totals()
         self._training: FusedTraining | StepwiseTraining | None = None
         self._evaluation: FusedEvaluation | StepwiseEvaluation | None = None
         self._progress: Progress | None = None
@@ -112,14 +154,20 @@ class Trainer:
             raise TypeError(f"model is a {type(model).__name__}; accepted: a Module")
         _require("data is", data, "train_dataloader", "val_dataloader")
         with exclusive(self, model), limited(self.threads, *model.modules()):
-            self.history, self.epoch, self.model = [], 0, model
-            self.optim = model.configure_optimizers()
-            _require("configure_optimizers() returned", self.optim, "step", "zero_grad")
+            self.history, self.model = [], model
+            self.epoch = self.step = self.epoch_step = 0
+            self.should_stop, self._totals = False, Totals()
+            self.optim = self._configure(model)
             with limited(self.threads, self.optim):
-                self._prepare(model, data)
                 try:
-                    while self.epoch < self.max_epochs:
+                    self._prepare(model, data)
+                    self._call("on_fit_begin")
+                    while self.epoch < self.max_epochs and not self.should_stop:
                         self.fit_epoch()
+                    self._call("on_fit_end")
+                    board = vars(model).get("board")
+                    if isinstance(board, ProgressBoard):
+                        board.flush()
                 finally:
                     self._end()
         return self.history
@@ -135,8 +183,14 @@ class Trainer:
         if self._training is None or self._progress is None or self.model is None:
             raise RuntimeError("fit_epoch is a part of fit: call fit(model, data)")
         start = time.perf_counter()
+        self._call("on_epoch_begin")
+        if self.should_stop:
+            return
         self.model.train()
-        trained = self._training.epoch(self.epoch, self._progress.update)
+        self._training.epoch(self.epoch, self.epoch_step, self._before_steps, self._after_steps)
+        trained = self._totals
+        if trained.rows == 0:
+            raise ValueError("the training data have no rows")
         seconds = time.perf_counter() - start
         validated = Totals()
         if self._evaluation is not None:
@@ -154,33 +208,117 @@ class Trainer:
         self.history.append(record)
         self._progress.show(record)
         self.epoch += 1
+        self.epoch_step, self._totals = 0, Totals()
+        self._call("on_epoch_end", record)
 
     def prepare_batch(self, batch: Any) -> Any:
         """Return a batch as the model gets it; a subclass may change it (then step by step)."""
         return batch
 
+    def clip_gradients(self, grad_clip_val: float, model: Module) -> None:
+        """Clip the gradients of a model to a common norm; a subclass may do it otherwise.
+
+        Called between ``backward`` and the step if `gradient_clip_val` is not 0 and training goes
+        step by step; native calls clip in the same way.
+        """
+        clip_gradients(model.parameters(), grad_clip_val, threads=model.threads)
+
+    @property
+    def has_validation(self) -> bool:
+        """Whether the fit that is running has validation data."""
+        return self._evaluation is not None
+
+    @property
+    def num_train_batches(self) -> int | None:
+        """How many batches an epoch of the running fit has; None where it is not known."""
+        return None if self._training is None else self._training.steps
+
+    @property
+    def num_val_batches(self) -> int | None:
+        """How many batches a validation of the running fit has; None where it is not known."""
+        if isinstance(self._evaluation, FusedEvaluation):
+            return 1
+        loader: Any = getattr(self._evaluation, "loader", None)
+        return len(loader) if hasattr(loader, "__len__") else None
+
+    def _configure(self, model: Module) -> Any:
+        """Return a new optimizer of the model's parameters."""
+        if self.optimizer is None:
+            optimizer, what = model.configure_optimizers(), "configure_optimizers() returned"
+        elif isinstance(self.optimizer, str):
+            if not hasattr(model, "lr"):
+                raise TypeError(
+                    f"this {type(model).__name__} has no attribute lr, the learning rate of the "
+                    f"optimizer {self.optimizer!r}"
+                )
+            optimizer, what = make_optimizer(self.optimizer, model.parameters(), model.lr), ""
+        else:
+            optimizer, what = self.optimizer(model.parameters()), "optimizer(parameters) returned"
+        _require(what, optimizer, "step", "zero_grad")
+        return optimizer
+
     def _prepare(self, model: Module, data: Any) -> None:
         """Choose the way through the data."""
-        plain = type(self).prepare_batch is Trainer.prepare_batch and "prepare_batch" not in vars(
-            self
-        )
+        plain = _is_own(self, "prepare_batch")
+        max_norm = self.gradient_clip_val or None
         training: FusedTraining | StepwiseTraining | None = None
-        if plain:
-            training = fused_training(model, self.optim, data)
+        if plain and (max_norm is None or _is_own(self, "clip_gradients")):
+            training = fused_training(model, self.optim, data, max_norm)
         self.fused = training is not None
         if training is None:
-            loader = data.train_dataloader()
-            training = StepwiseTraining(model, self.optim, loader, self.prepare_batch)
+            loader, clip = data.train_dataloader(), None
+            if max_norm is not None:
+                norm = max_norm
+
+                def clip() -> None:
+                    self.clip_gradients(norm, model)
+
+            training = StepwiseTraining(model, self.optim, loader, self.prepare_batch, clip)
         self._training = training
         self._evaluation = evaluation_of(model, data, self.prepare_batch, fused=plain)
         steps = None if training.steps is None else self.max_epochs * training.steps
         self._progress = Progress(steps, self.progress)
+        for i, callback in enumerate(self.callbacks):
+            if callback.every_steps is not None:
+                check_integer(f"callbacks[{i}].every_steps", callback.every_steps, 1)
+        vars(model)["trainer"] = self  # for the model's plot; gone when the fit ends
+
+    def _call(self, event: str, *arguments: Any) -> None:
+        for callback in self.callbacks:
+            getattr(callback, event)(self, *arguments)
+
+    def _before_steps(self) -> int:
+        """Call the callbacks that are due; return after how many steps the next one is."""
+        following = sys.maxsize
+        for callback in self.callbacks:
+            every = callback.every_steps
+            if every is not None:
+                if self.step % every == 0:
+                    callback.on_step_begin(self)
+                following = min(following, every - self.step % every)
+        return following
+
+    def _after_steps(self, steps: int, loss: float, correct: float | None, rows: int) -> None:
+        """Count what was done."""
+        self.step += steps
+        self.epoch_step += steps
+        self._totals.add(loss, correct, rows)
+        if self._progress is not None:
+            self._progress.update(steps)
 
     def _end(self) -> None:
         """Let go of the data."""
         if self._progress is not None:
             self._progress.close()
         self._training = self._evaluation = self._progress = None
+        vars(self.model).pop("trainer", None)
+
+
+def _is_own(trainer: Trainer, method: str) -> bool:
+    """Whether a method is `Trainer`'s own, and not a subclass's or an object's."""
+    return getattr(type(trainer), method) is getattr(Trainer, method) and method not in vars(
+        trainer
+    )
 
 
 def _require(what: str, thing: object, *methods: str) -> None:
