@@ -113,7 +113,13 @@ def test_paths(name: str) -> None:
 def public() -> list[tuple[str, Any]]:
     """Public functions and classes, and the methods that these define."""
     found: list[tuple[str, Any]] = []
-    for module in (softstep, softstep.kernels, softstep.reference, softstep.data):
+    for module in (
+        softstep,
+        softstep.kernels,
+        softstep.reference,
+        softstep.data,
+        softstep.information,
+    ):
         for name in module.__all__:
             value = getattr(module, name)
             if not callable(value):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING, Any
+
 from softstep import kernels, reference
 from softstep.data import (
     MNIST,
@@ -43,6 +45,9 @@ from softstep.training import (
     evaluate,
 )
 
+if TYPE_CHECKING:
+    from softstep import information
+
 __version__ = "0.1.0"
 
 __all__ = [
@@ -74,6 +79,7 @@ __all__ = [
     "WarmUp",
     "__version__",
     "evaluate",
+    "information",
     "kernels",
     "load",
     "make_optimizer",
@@ -82,3 +88,18 @@ __all__ = [
     "show_config",
     "threads",
 ]
+
+# Modules that are loaded when they are first asked for.
+_LATER = frozenset({"information"})
+
+if not TYPE_CHECKING:
+
+    def __getattr__(name: str) -> Any:
+        if name in _LATER:
+            import importlib
+
+            return importlib.import_module(f"softstep.{name}")
+        raise AttributeError(f"module 'softstep' has no attribute {name!r}")
+
+    def __dir__() -> list[str]:
+        return sorted({*globals(), *_LATER})
