@@ -11,8 +11,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from softstep.data import MNIST, DataFileError
+from softstep.data import MNIST, DataFileError, Normalize
 from softstep.data.files import cache_folder
+from softstep.data.resizing import resize_images
 
 # The published contents, uncompressed.
 MD5 = {
@@ -182,13 +183,55 @@ def test_files_are_read_when_needed(tmp_path: Path, small_mnist: Any) -> None:
         _ = data.val
 
 
-@pytest.mark.parametrize("resize", [(32, 32), (28,), 28.0, 28, "28"])
-def test_resize(tmp_path: Path, small_mnist: Any, resize: Any) -> None:
+@pytest.mark.parametrize(
+    ("resize", "error", "message"),
+    [
+        ((28,), TypeError, r"resize must be \(height, width\), got \(28,\)"),
+        (28.0, TypeError, "resize must be"),
+        ("28", TypeError, "resize must be"),
+        ((0, 28), ValueError, r"resize\[0\] must be >= 1, got 0"),
+        ((28, 2.5), TypeError, r"resize\[1\] must be an integer"),
+    ],
+)
+def test_resize_arguments(
+    tmp_path: Path, small_mnist: Any, resize: Any, error: type[Exception], message: str
+) -> None:
     small_mnist(tmp_path)
-    with pytest.raises(ValueError, match=r"resize must be None or \(28, 28\), got"):
+    with pytest.raises(error, match=message):
         MNIST(root=tmp_path, resize=resize)
-    assert len(MNIST(64, (28, 28), root=tmp_path).train) == 50
-    assert len(MNIST(64, [28, 28], root=tmp_path).train) == 50
+
+
+@pytest.mark.parametrize("resize", [None, 28, (28, 28), [28, 28], (32, 32), (14, 20)])
+def test_resize(tmp_path: Path, small_mnist: Any, resize: Any) -> None:
+    arrays = small_mnist(tmp_path)
+    size = resize if isinstance(resize, (tuple, list)) else (28, 28)
+    data = MNIST(64, resize, root=tmp_path)
+    assert data.image_shape == tuple(size)
+    assert MNIST.image_shape == (28, 28)
+    x, y = data.train[:]
+    assert (x.shape, x.dtype) == ((50, 1, *size), np.float32)
+    assert np.array_equal(y, arrays["train-labels-idx1-ubyte"])
+    bytes_ = resize_images(arrays["train-images-idx3-ubyte"], tuple(size))
+    assert np.array_equal(x[:, 0], bytes_.astype("f4") * np.float32(1 / 255))
+    raw = data.arrays(True)
+    assert raw is not None
+    assert raw[0].shape == (50, size[0] * size[1])
+    assert data.train[0][0].shape == (1, *size)
+
+
+def test_images_too_large_for_memory_are_resized_by_batches(
+    tmp_path: Path, small_mnist: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    small_mnist(tmp_path)
+    whole = MNIST(16, (40, 30), root=tmp_path, transform=Normalize(0.5, 0.25))
+    expected = list(whole.val_dataloader())
+    monkeypatch.setattr("softstep.data.images._MAX_RESIZED", 20 * 784)
+    lazy = MNIST(16, (40, 30), root=tmp_path, transform=Normalize(0.5, 0.25))
+    assert lazy.arrays(False) is None
+    for (x, y), (x_whole, y_whole) in zip(lazy.val_dataloader(), expected, strict=True):
+        # One multiplies and adds, the other subtracts and divides: a few roundings of |x| <= 2.
+        assert np.abs(x - x_whole).max() <= 4 * 2 * np.finfo("f4").eps
+        assert np.array_equal(y, y_whole)
 
 
 # The real files

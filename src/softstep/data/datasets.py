@@ -9,7 +9,9 @@ from typing import Any, Protocol, SupportsIndex, TypeAlias, overload, runtime_ch
 import numpy as np
 from numpy.typing import ArrayLike, DTypeLike, NDArray
 
-__all__ = ["ArrayDataset", "Arrays", "Batch", "Dataset"]
+from softstep.data.mapped import MappedFiles
+
+__all__ = ["ArrayDataset", "Arrays", "Batch", "Dataset", "IndexedDataset"]
 
 Batch: TypeAlias = tuple[NDArray[Any], ...]
 """A batch: one array per array of the data set, usually (X, y)."""
@@ -32,7 +34,46 @@ class Dataset(Protocol):
         ...
 
 
-class ArrayDataset:
+class IndexedDataset:
+    """What data sets have in common: indexing, from a length and ``take(rows)``."""
+
+    def __len__(self) -> int:
+        raise NotImplementedError(f"{type(self).__name__} defines no __len__()")
+
+    def take(self, rows: slice | NDArray[np.int64]) -> Batch:
+        """Return the batch of these rows."""
+        raise NotImplementedError(f"{type(self).__name__} defines no take(rows)")
+
+    @overload
+    def __getitem__(self, index: SupportsIndex) -> tuple[Any, ...]: ...
+    @overload
+    def __getitem__(self, index: slice | ArrayLike) -> Batch: ...
+    def __getitem__(self, index: Any) -> tuple[Any, ...]:
+        """One row (X, y) for an integer, a batch for a slice, a list or an array of rows."""
+        if isinstance(index, slice):
+            return self.take(index)
+        if isinstance(index, (list, np.ndarray)) and np.ndim(index) == 1:
+            rows = np.asarray(index)
+            if rows.dtype == np.bool_:
+                if len(rows) != len(self):
+                    raise IndexError(f"a mask must have {len(self)} values, got {len(rows)}")
+                rows = np.flatnonzero(rows)
+            elif rows.size and rows.dtype.kind not in "iu":
+                raise TypeError(f"index must hold integers or booleans, got {rows.dtype}")
+            return self.take(rows.astype(np.int64, copy=False))
+        try:
+            row = operator.index(index)
+        except TypeError:
+            raise TypeError(
+                f"index must be an integer, a slice or a list of rows, got {type(index).__name__}"
+            ) from None
+        if not -len(self) <= row < len(self):
+            raise IndexError(f"index {row} is out of range for {len(self)} rows")
+        row %= len(self)
+        return tuple(array[0] for array in self.take(slice(row, row + 1)))
+
+
+class ArrayDataset(IndexedDataset):
     """Arrays of equal length, in memory or memory-mapped, without a copy of them.
 
     Parameters
@@ -98,6 +139,7 @@ class ArrayDataset:
         elif np.dtype(dtype) not in (np.dtype(np.float32), np.dtype(np.float64)):
             raise ValueError(f"dtype must be float32 or float64, got {np.dtype(dtype)}")
         self.dtype = np.dtype(dtype).newbyteorder("=")
+        self.files = MappedFiles(self.tensors)
         self.scale = self._per_feature("scale", scale)
         self.shift = self._per_feature("shift", shift)
 
@@ -119,33 +161,10 @@ class ArrayDataset:
     def __len__(self) -> int:
         return len(self.tensors[0])
 
-    @overload
-    def __getitem__(self, index: SupportsIndex) -> tuple[Any, ...]: ...
-    @overload
-    def __getitem__(self, index: slice | ArrayLike) -> Batch: ...
-    def __getitem__(self, index: Any) -> tuple[Any, ...]:
-        """One row (X, y) for an integer, a batch for a slice, a list or an array of rows."""
-        if isinstance(index, slice):
-            return self.take(index)
-        if isinstance(index, (list, np.ndarray)) and np.ndim(index) == 1:
-            rows = np.asarray(index)
-            if rows.dtype == np.bool_:
-                if len(rows) != len(self):
-                    raise IndexError(f"a mask must have {len(self)} values, got {len(rows)}")
-                rows = np.flatnonzero(rows)
-            elif rows.size and rows.dtype.kind not in "iu":
-                raise TypeError(f"index must hold integers or booleans, got {rows.dtype}")
-            return self.take(rows.astype(np.int64, copy=False))
-        try:
-            row = operator.index(index)
-        except TypeError:
-            raise TypeError(
-                f"index must be an integer, a slice or a list of rows, got {type(index).__name__}"
-            ) from None
-        if not -len(self) <= row < len(self):
-            raise IndexError(f"index {row} is out of range for {len(self)} rows")
-        row %= len(self)
-        return tuple(array[0] for array in self.take(slice(row, row + 1)))
+    @property
+    def is_mapped(self) -> bool:
+        """Whether an array is mapped from a file."""
+        return bool(self.files)
 
     def take(self, rows: slice | NDArray[np.int64]) -> Batch:
         """Return the batch of these rows: new arrays, float features and int64 labels.
@@ -164,7 +183,10 @@ class ArrayDataset:
         ------
         IndexError
             A row is out of range.
+        DataFileError
+            A file that an array is mapped from has shrunk or changed since the data set was made.
         """
+        self.files.check()
         features, *targets = self.tensors
         return (self._features(features, rows), *(_labels(_rows(t, rows)) for t in targets))
 
@@ -193,6 +215,7 @@ class ArrayDataset:
         """
         if len(self.tensors) != 2:
             return None
+        self.files.check()
         x, y = self.tensors
         if x.dtype not in _RAW_TYPES or not x.dtype.isnative or not x.flags.aligned:
             return None

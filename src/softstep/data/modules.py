@@ -41,6 +41,10 @@ class DataModule:
         The arguments; the loaders read them when they are made.
     train, val : Dataset
         The data sets, made when first asked for; ``val`` is None without validation data.
+    test : Dataset
+        Rows that are neither trained on nor looked at during the training; None if there are none.
+    shuffle : bool
+        True; set it to False to train on the rows in their own order, for debugging.
 
     Raises
     ------
@@ -68,6 +72,7 @@ class DataModule:
     seed: int = 0
     has_val: bool = True
     root: str | os.PathLike[str] | None = None
+    shuffle: bool = True
 
     def __init__(
         self,
@@ -104,6 +109,15 @@ class DataModule:
         """The validation data set, None if there is none."""
         return self.dataset(False) if self.has_val else None
 
+    def test_dataset(self) -> Dataset | None:
+        """Make the test data set, when it is first asked for; the base class has none."""
+        return None
+
+    @cached_property
+    def test(self) -> Dataset | None:
+        """The test data set, None if there is none."""
+        return self.test_dataset()
+
     def arrays(self, train: bool) -> Arrays | None:
         """Return raw rows for the fused path: (x, y, scale, shift).
 
@@ -122,11 +136,9 @@ class DataModule:
             plain `ArrayDataset`, or a subclass or the object has a loader of its own, which then
             decides what is trained on.
         """
-        if self._loaders_replaced():
-            return None
-        data = self.train if train else self.val
-        # Not a subclass of ArrayDataset either: it may change what take() gives.
-        return data.arrays() if type(data) is ArrayDataset else None
+        if self._loaders_replaced() or (train and not self.shuffle):
+            return None  # native calls shuffle
+        return _arrays(self.train if train else self.val)
 
     def _loaders_replaced(self) -> bool:
         above = type(self).__mro__[: type(self).__mro__.index(DataModule)]
@@ -153,7 +165,8 @@ class DataModule:
                 f"{type(self).__name__} has no training data: override dataset(train), "
                 "get_dataloader(train) or train_dataloader()"
             )
-        return DataLoader(data, self.batch_size, shuffle=train, seed=self.seed)
+        shuffle = bool(train) and self.shuffle
+        return DataLoader(data, self.batch_size, shuffle=shuffle, seed=self.seed)
 
     def train_dataloader(self) -> Any:
         """Return the loader of the training data."""
@@ -162,6 +175,31 @@ class DataModule:
     def val_dataloader(self) -> Any:
         """Return the loader of the validation data; None if there are none."""
         return self.get_dataloader(False) if self.has_val else None
+
+    def test_dataloader(self) -> Any:
+        """Return the loader of the test data, in their order; None if there are none."""
+        if self.test is None:
+            return None
+        return DataLoader(self.test, self.batch_size, seed=self.seed)
+
+    def on_test(self) -> DataModule:
+        """Return a data module whose validation data are the test data of this one.
+
+        Evaluate a model on them once, at the end: ``evaluate(model, data.on_test())``.
+
+        Raises
+        ------
+        ValueError
+            There are no test data.
+
+        Examples
+        --------
+        >>> from softstep import Digits
+        >>> data = Digits(val_size=137)
+        >>> len(data.train), len(data.val), len(data.on_test().val)
+        (1300, 137, 360)
+        """
+        return _TestData(self)
 
     def get_tensorloader(
         self,
@@ -187,8 +225,38 @@ class DataModule:
         """
         chosen = tuple(np.asarray(array)[indices] for array in tensors)
         return DataLoader(
-            ArrayDataset(*chosen), self.batch_size, shuffle=bool(train), seed=self.seed
+            ArrayDataset(*chosen),
+            self.batch_size,
+            shuffle=bool(train) and self.shuffle,
+            seed=self.seed,
         )
+
+
+class _TestData(DataModule):
+    """The test data of a module, as validation data."""
+
+    def __init__(self, data: DataModule) -> None:
+        if data.test_dataloader() is None:
+            raise ValueError(f"{type(data).__name__} has no test data")
+        super().__init__(batch_size=data.batch_size, seed=data.seed, root=data.root)
+        self.data = data
+        self.val = data.test
+
+    def arrays(self, train: bool) -> Arrays | None:
+        """Return the raw test rows, for the fused path."""
+        replaced = "test_dataloader" in vars(self.data) or (
+            type(self.data).test_dataloader is not DataModule.test_dataloader
+        )
+        return None if train or replaced else _arrays(self.val)
+
+    def val_dataloader(self) -> Any:
+        """Return the loader of the test data."""
+        return self.data.test_dataloader()
+
+
+def _arrays(data: Dataset | None) -> Arrays | None:
+    # Not a subclass of ArrayDataset either: it may change what take() gives.
+    return data.arrays() if type(data) is ArrayDataset else None
 
 
 class ArrayDataModule(DataModule):

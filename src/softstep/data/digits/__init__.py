@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 from numpy.typing import NDArray
 
-from softstep.data.datasets import Dataset
 from softstep.data.images import ImageDataModule
+from softstep.data.transforms import Transform
 
 __all__ = ["Digits"]
 
@@ -32,6 +33,9 @@ class Digits(ImageDataModule):
         Of the shuffle.
     val : bool, default True
         Whether to use the validation rows. Without them the training rows stay the same.
+    resize, val_size, transform : optional
+        As in `ImageDataModule`. With ``val_size`` validation rows are held out from the 1,437, and
+        the last 360 are for testing.
 
     Raises
     ------
@@ -63,8 +67,24 @@ class Digits(ImageDataModule):
     scale = 1 / 16
     num_train = 1437
 
-    def __init__(self, batch_size: int = 64, seed: int = 0, val: bool = True) -> None:
-        super().__init__(batch_size=batch_size, seed=seed, val=val)
+    def __init__(
+        self,
+        batch_size: int = 64,
+        seed: int = 0,
+        val: bool = True,
+        *,
+        resize: Sequence[int] | None = None,
+        val_size: float | None = None,
+        transform: Transform | None = None,
+    ) -> None:
+        super().__init__(
+            batch_size=batch_size,
+            resize=resize,
+            seed=seed,
+            val=val,
+            val_size=val_size,
+            transform=transform,
+        )
 
     @cached_property
     def _rows(self) -> tuple[NDArray[Any], NDArray[Any]]:
@@ -72,8 +92,8 @@ class Digits(ImageDataModule):
             _HERE / "digits-images-idx3-ubyte.gz", _HERE / "digits-labels-idx1-ubyte.gz"
         )
 
-    def dataset(self, train: bool) -> Dataset | None:
-        """Return the training or validation rows."""
+    def read_rows(self, train: bool) -> tuple[NDArray[Any], NDArray[Any]]:
+        """Return the first or the last rows."""
         x, y = self._rows
         rows = slice(0, self.num_train) if train else slice(self.num_train, None)
-        return self.image_dataset(x[rows], y[rows])
+        return x[rows], y[rows]
