@@ -22,13 +22,20 @@ from softstep.data import (
     load_mnist,
     one_hot,
 )
+from softstep.hyperparameters import HyperParameters, add_to_class
 from softstep.models import (
+    MLP,
     Classifier,
     LinearRegression,
+    LinearRegressionScratch,
+    MLPScratch,
     ModelFileError,
     Module,
     Parameter,
     SoftmaxRegression,
+    SoftmaxRegressionScratch,
+    WeightDecay,
+    WeightDecayScratch,
     load,
     save,
 )
@@ -61,6 +68,7 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 __all__ = [
+    "MLP",
     "MNIST",
     "SGD",
     "Adam",
@@ -77,8 +85,11 @@ __all__ = [
     "EarlyStopping",
     "EpochRecord",
     "FashionMNIST",
+    "HyperParameters",
     "LearningRateSchedule",
     "LinearRegression",
+    "LinearRegressionScratch",
+    "MLPScratch",
     "ModelFileError",
     "Module",
     "Normalize",
@@ -89,12 +100,16 @@ __all__ = [
     "RandomHorizontalFlip",
     "Resize",
     "SoftmaxRegression",
+    "SoftmaxRegressionScratch",
     "StepLR",
     "SyntheticRegressionData",
     "ToTensor",
     "Trainer",
     "WarmUp",
+    "WeightDecay",
+    "WeightDecayScratch",
     "__version__",
+    "add_to_class",
     "evaluate",
     "from_one_hot",
     "information",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from typing import Any, Literal
 
 import numpy as np
@@ -104,6 +104,7 @@ def linear_backward(
     wanted: Collection[Gradient] = GRADIENTS,
     scale: ArrayLike | None = None,
     shift: ArrayLike | None = None,
+    out: Mapping[Gradient, Array] | None = None,
     threads: int | None = None,
 ) -> tuple[Any, Any, Any]:
     r"""Gradients of :math:`x W^\top + b`, given the gradient of its result.
@@ -119,6 +120,9 @@ def linear_backward(
         The gradients to compute, all by default; None is returned in the place of the others.
     scale, shift : float or array_like (K,), optional
         The features are ``x * scale + shift``; `dx` is the gradient with respect to them.
+    out : mapping of str to ndarray, optional
+        Where gradients go, by the names in `wanted`; those that are missing here are allocated.
+        Dtype of `weight`, C-contiguous, aligned, writable, apart from the inputs and each other.
     threads : int, optional
 
     Returns
@@ -151,10 +155,18 @@ def linear_backward(
     g = as_float("dlogits", dlogits, w, "weight")
     shapes = (xa.shape, w.shape, w.shape[:1])
     names = check_wanted(wanted)
-    dx, dweight, dbias = (
-        np.empty(shape, w.dtype) if name in names else None
-        for name, shape in zip(GRADIENTS, shapes, strict=True)
-    )
+    if out is None:
+        dx, dweight, dbias = (
+            np.empty(shape, w.dtype) if name in names else None
+            for name, shape in zip(GRADIENTS, shapes, strict=True)
+        )
+    else:
+        inputs = (("x", x, xa), ("weight", weight, w), ("dlogits", dlogits, g))
+        check_outputs(out, names, inputs)
+        dx, dweight, dbias = (
+            (out[name] if name in out else np.empty(shape, w.dtype)) if name in names else None
+            for name, shape in zip(GRADIENTS, shapes, strict=True)
+        )
     affine = as_affine(scale, shift, xa.shape[-1] if xa.ndim else 0, w.dtype)
     _native.module.linear_backward(dx, dweight, dbias, xa, w, g, *affine, resolve_threads(threads))
     return dx, dweight, dbias
@@ -166,6 +178,29 @@ def check_wanted(wanted: Collection[str]) -> Collection[str]:
         if name not in GRADIENTS:
             raise ValueError(f"wanted holds {name!r}; accepted: 'dx', 'dweight', 'dbias'")
     return [wanted] if isinstance(wanted, str) else wanted
+
+
+def check_outputs(
+    out: Mapping[Gradient, Array],
+    wanted: Collection[str],
+    inputs: Collection[tuple[str, object, Array]],
+) -> None:
+    """Raise unless `out` holds arrays for wanted gradients, apart from each other and the inputs.
+
+    What the native checks see is left to them.
+    """
+    if not isinstance(out, Mapping):
+        raise TypeError(f"out is a {type(out).__name__}; accepted: a mapping of names to ndarrays")
+    for name, array in out.items():
+        if name not in wanted:
+            raise ValueError(f"out holds {name!r}; accepted: {', '.join(map(repr, wanted))}")
+        for other, value, converted in inputs:
+            check_apart(array, other, value, converted)
+    names = list(out)
+    for i, name in enumerate(names):
+        for other in names[:i]:
+            if np.may_share_memory(out[name], out[other]):
+                raise ValueError(f"out[{name!r}] shares memory with out[{other!r}]")
 
 
 def as_weight(weight: ArrayLike, features: Array) -> Array:

@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, DTypeLike, NDArray
 
 from softstep import kernels
-from softstep.kernels._arrays import as_array
 from softstep.models.checks import check_float_dtype, check_integer, check_number
 from softstep.models.module import Module, check_parameter
 from softstep.models.parameter import Parameter
+from softstep.models.rows import flat_rows
 
 __all__ = ["AffineModel"]
 
@@ -64,12 +64,7 @@ class AffineModel(Module):
 
     def features(self, x: ArrayLike) -> NDArray[Any]:
         """Return rows as (N, K) of the model's dtype: images are flattened, types converted."""
-        array = as_array("x", x)
-        if array.dtype.kind not in "biuf":
-            raise TypeError(f"x has the dtype {array.dtype}; accepted: real numbers")
-        if array.ndim < 2:
-            raise ValueError(f"x has the shape {array.shape}; accepted: (N, K), or (N, ...) images")
-        rows = array.reshape(len(array), math.prod(array.shape[1:]))
+        rows = flat_rows(x)
         self.infer(rows.shape[1])
         return rows.astype(self.weight.dtype, copy=False)
 
@@ -107,6 +102,12 @@ class AffineModel(Module):
         """
         self.require_data()
         return self.weight.data, self.bias.data
+
+    def layer_shapes(self, x_shape: tuple[int, ...]) -> Iterable[tuple[str, tuple[int, ...]]]:
+        """Yield the name and the shape of the output of each layer, for features of a shape."""
+        if len(x_shape) > 2:
+            yield "Flatten", (x_shape[0], math.prod(x_shape[1:]))
+        yield "Linear", (x_shape[0], self.num_outputs)
 
     def accept_parameters(self, values: Mapping[str, NDArray[Any]]) -> None:
         """Take parameters from a file; ValueError unless they are those of this model."""

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
+from softstep.hyperparameters import HyperParameters
 from softstep.models.checks import check_integer
 from softstep.models.parameter import Parameter
 from softstep.optimizers import SGD
@@ -18,7 +19,7 @@ __all__ = ["Module"]
 Self = TypeVar("Self", bound="Module")
 
 
-class Module:
+class Module(HyperParameters):
     """A model: what it computes, its loss, and the gradients of that loss.
 
     A subclass defines ``forward(x)``, ``loss(y_hat, y)`` and ``backward(batch)``. There is no
@@ -151,14 +152,73 @@ class Module:
             *(value for _, value in _walk("", self, {id(self)}) if isinstance(value, Module)),
         ]
 
+    # What happens on the way
+
+    def layer_shapes(self, x_shape: tuple[int, ...]) -> Iterable[tuple[str, tuple[int, ...]]]:
+        """Yield the name and the shape of the output of each layer, for features of a shape.
+
+        The layers are those of the list ``net``, if the model has one, else the model itself; zeros
+        are sent through them. A subclass may know better.
+        """
+        net = getattr(self, "net", None)
+        x: Any = np.zeros(x_shape, np.float32)
+        for layer in net if isinstance(net, (list, tuple)) else [self]:
+            x = layer(x)
+            yield getattr(layer, "__name__", type(layer).__name__), np.shape(x)
+
+    def layer_summary(self, x_shape: tuple[int, ...]) -> None:
+        """Print the layers and the shapes of their outputs.
+
+        Parameters
+        ----------
+        x_shape : tuple of int
+            The shape of a batch of features, (N, K) or (N, ...).
+
+        Raises
+        ------
+        TypeError, ValueError
+            It is no such shape.
+
+        References
+        ----------
+        A. Zhang, Z. C. Lipton, M. Li, A. J. Smola, "Dive into Deep Learning", section 7.6.
+
+        Examples
+        --------
+        >>> from softstep import MLP
+        >>> MLP(num_outputs=10, num_hiddens=256, lr=0.1).layer_summary((1, 1, 28, 28))
+        Flatten output shape: (1, 784)
+        Linear output shape:  (1, 256)
+        ReLU output shape:    (1, 256)
+        Linear output shape:  (1, 10)
+        """
+        shape = tuple(check_integer("x_shape[...]", n, 0) for n in x_shape)
+        if len(shape) < 2:
+            raise ValueError(f"x_shape is {shape}; accepted: (N, K), or (N, ...) for images")
+        lines = [(f"{name} output shape:", out) for name, out in self.layer_shapes(shape)]
+        width = max((len(name) for name, _ in lines), default=0)
+        for name, out in lines:
+            print(f"{name:{width}} {out}")
+
+    def extra_state(self) -> dict[str, Any]:
+        """Return what training changes besides the parameters, for a checkpoint: JSON values."""
+        return {}
+
+    def accept_extra_state(self, state: Mapping[str, Any]) -> None:
+        """Go on from a state that `extra_state` has returned."""
+
     # Files
 
     def hyperparameters(self) -> dict[str, Any]:
         """Return the constructor's arguments that make a model like this one, for `save`.
 
-        Numbers, strings, booleans, None, and lists and dictionaries of these.
+        Numbers, strings, booleans, None, and lists and dictionaries of these. What
+        `save_hyperparameters` has kept, unless a subclass says otherwise.
         """
-        return {}
+        return {
+            name: value.item() if isinstance(value, np.generic) else value
+            for name, value in self.hparams.items()
+        }
 
     def accept_parameters(self, values: Mapping[str, NDArray[Any]]) -> None:
         """Take parameters from a file.
@@ -176,6 +236,16 @@ class Module:
                 check_parameter(name, values[name], parameter.shape, parameter.dtype)
         for name, parameter in mine.items():
             parameter.data, parameter.grad = values[name], None
+
+    @classmethod
+    def check_file(
+        cls, hyperparameters: Mapping[str, Any], values: Mapping[str, NDArray[Any]]
+    ) -> None:
+        """Raise ValueError if a file's hyperparameters and parameters cannot be of one model.
+
+        Called before the model is made: a constructor that allocates its parameters must not be
+        made to allocate what the file does not hold. The base class accepts everything.
+        """
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Save the model as a safetensors file; see `softstep.save`."""

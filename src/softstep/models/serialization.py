@@ -10,7 +10,14 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from softstep.models.linear_regression import LinearRegression
+from softstep.models.mlp import MLP
 from softstep.models.module import Module
+from softstep.models.scratch import (
+    LinearRegressionScratch,
+    MLPScratch,
+    SoftmaxRegressionScratch,
+    WeightDecayScratch,
+)
 from softstep.models.softmax_regression import SoftmaxRegression
 from softstep.models.tensor_file import (
     TensorFileError,
@@ -18,13 +25,18 @@ from softstep.models.tensor_file import (
     tensors_as_bytes,
     write_whole,
 )
+from softstep.models.weight_decay import WeightDecay
 
 __all__ = ["ModelFileError", "load", "load_as", "save"]
 
 _FORMAT = 1
 _MODELS: dict[str, type[Module]] = {
-    model.__name__: model for model in (LinearRegression, SoftmaxRegression)
-}
+    model.__name__: model
+    for model in (
+        MLP, LinearRegression, LinearRegressionScratch, MLPScratch, SoftmaxRegression,
+        SoftmaxRegressionScratch, WeightDecay, WeightDecayScratch,
+    )
+}  # fmt: skip
 
 AnyModule = TypeVar("AnyModule", bound=Module)
 
@@ -50,6 +62,8 @@ def save(model: Module, path: str | os.PathLike[str]) -> None:
     ------
     RuntimeError
         The model has seen no data.
+    TypeError
+        A hyperparameter is none that a file holds.
     OSError
         The file cannot be written there.
 
@@ -74,7 +88,14 @@ def save(model: Module, path: str | os.PathLike[str]) -> None:
         "hyperparameters": model.hyperparameters(),
     }
     tensors = {name: parameter.data for name, parameter in model.named_parameters().items()}
-    write_whole(Path(path), tensors_as_bytes(description, tensors))
+    try:
+        content = tensors_as_bytes(description, tensors)
+    except (TypeError, ValueError) as error:
+        raise TypeError(
+            f"the hyperparameters of this {type(model).__name__} cannot be saved: {error}; "
+            "accepted: finite numbers, strings, booleans, None, and lists and dictionaries of these"
+        ) from None
+    write_whole(Path(path), content)
 
 
 def load(path: str | os.PathLike[str]) -> Module:
@@ -117,6 +138,7 @@ def load_as(cls: type[AnyModule], path: str | os.PathLike[str]) -> AnyModule:
     if not issubclass(model_class, cls):
         raise ModelFileError(path, f"holds a {name}; accepted: a {cls.__name__}")
     try:
+        model_class.check_file(options, tensors)
         model = model_class(**options)
         model.accept_parameters(tensors)
     except (TypeError, ValueError) as error:

@@ -8,9 +8,9 @@ import numpy as np
 from numpy.typing import ArrayLike, DTypeLike, NDArray
 
 from softstep import kernels
-from softstep.kernels._arrays import as_targets
 from softstep.models.affine import AffineModel
 from softstep.models.classifier import Classifier
+from softstep.models.rows import class_indices
 
 __all__ = ["SoftmaxRegression"]
 
@@ -67,5 +67,4 @@ class SoftmaxRegression(AffineModel, Classifier):
 
     def targets(self, y: ArrayLike) -> NDArray[Any]:
         """Return class indices as int64."""
-        array = np.asarray(y)
-        return as_targets("y", array.astype(np.int64) if array.dtype.kind == "b" else array)
+        return class_indices(y)

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Mapping
 from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike
 
-from ._checks import Array, as_array, as_floats, check_shape, finish, rounded
+from ._checks import Array, as_array, as_floats, check_shape, check_writable, finish, rounded
 
 NARROW = ("uint8", "int8", "float16", "bfloat16")
 GRADIENTS = ("dx", "dweight", "dbias")
@@ -126,6 +126,7 @@ def linear_backward(
     wanted: Collection[str] = GRADIENTS,
     scale: ArrayLike | None = None,
     shift: ArrayLike | None = None,
+    out: Mapping[str, Any] | None = None,
     threads: Any = None,
 ) -> tuple[Any, Any, Any]:
     """``(dx, dweight, dbias)`` = ``(dlogits @ weight, dlogits.T @ x, sum of dlogits' rows)``.
@@ -142,4 +143,24 @@ def linear_backward(
     names = check_wanted(wanted)
     shape = (features.shape[0], weights.shape[0])
     gradient = check_shape(as_floats(dlogits, "dlogits", weights.dtype), "dlogits", shape)
-    return gradients(features, weights, gradient.astype(np.float64), names)
+    every = gradients(features, weights, gradient.astype(np.float64), names)
+    if out is None:
+        return every
+    return _written(every, out, (x, weight, dlogits))
+
+
+def _written(
+    every: tuple[Any, Any, Any], out: Mapping[str, Any], inputs: tuple[object, ...]
+) -> tuple[Any, Any, Any]:
+    """Put gradients into the arrays of `out`; all of these are checked before any is written."""
+    found = dict(zip(GRADIENTS, every, strict=True))
+    for name, array in out.items():
+        if found.get(name) is None:
+            raise ValueError(f"out: expected gradients that are wanted, got {name!r}")
+        others = tuple(out[other] for other in out if other != name)
+        shape = found[name].shape
+        check_writable(array, name, found[name].dtype, shape, apart=(*inputs, *others))
+    for name, array in out.items():
+        array[...] = found[name]
+        found[name] = array
+    return found["dx"], found["dweight"], found["dbias"]

@@ -1,0 +1,59 @@
+"""Features and targets as models take them: errors name the argument."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from softstep.kernels._arrays import as_array, as_targets
+
+__all__ = ["check_labels", "class_indices", "flat_rows", "like_outputs"]
+
+
+def flat_rows(x: ArrayLike) -> NDArray[Any]:
+    """Return rows or images (N, ...) of numbers as (N, K); TypeError or ValueError otherwise."""
+    array = as_array("x", x)
+    if array.dtype.kind not in "biuf":
+        raise TypeError(f"x has the dtype {array.dtype}; accepted: real numbers")
+    if array.ndim < 2:
+        raise ValueError(f"x has the shape {array.shape}; accepted: (N, K), or (N, ...) images")
+    return array.reshape(len(array), math.prod(array.shape[1:]))
+
+
+def class_indices(y: ArrayLike) -> NDArray[np.int64]:
+    """Return class indices as int64; TypeError unless they are integers or booleans."""
+    array = np.asarray(y)
+    return as_targets("y", array.astype(np.int64) if array.dtype.kind == "b" else array)
+
+
+def check_labels(y: ArrayLike, num_rows: int, num_classes: int) -> NDArray[np.int64]:
+    """Return class indices (N,), each of which is a class.
+
+    Raises
+    ------
+    TypeError, ValueError
+        They are no integers, or not one for each row.
+    IndexError
+        One is no class; the first such row is named.
+    """
+    labels = class_indices(y)
+    if labels.shape != (num_rows,):
+        raise ValueError(f"y has the shape {labels.shape}; accepted: ({num_rows},)")
+    wrong = (labels < 0) | (labels >= num_classes)
+    if wrong.any():
+        row = int(wrong.argmax())
+        raise IndexError(f"y[{row}] is {labels[row]}; accepted: 0 to {num_classes - 1}")
+    return labels
+
+
+def like_outputs(y: ArrayLike, y_hat: NDArray[Any]) -> NDArray[Any]:
+    """Return targets in the shape of the outputs (N, 1), for which (N,) is accepted too."""
+    targets = np.asarray(y)
+    if targets.dtype.kind not in "biuf":
+        raise TypeError(f"y has the dtype {targets.dtype}; accepted: real numbers")
+    if targets.shape not in (y_hat.shape, y_hat.shape[:1]):
+        raise ValueError(f"y has the shape {targets.shape}; accepted: {y_hat.shape}")
+    return targets.reshape(y_hat.shape)
