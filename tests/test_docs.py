@@ -119,6 +119,8 @@ def public() -> list[tuple[str, Any]]:
         softstep.reference,
         softstep.data,
         softstep.information,
+        softstep.losses,
+        softstep.numerical,
     ):
         for name in module.__all__:
             value = getattr(module, name)

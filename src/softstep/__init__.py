@@ -63,7 +63,7 @@ from softstep.training import (
 )
 
 if TYPE_CHECKING:
-    from softstep import information
+    from softstep import information, losses, numerical
 
 __version__ = "0.1.0"
 
@@ -116,7 +116,9 @@ __all__ = [
     "kernels",
     "load",
     "load_mnist",
+    "losses",
     "make_optimizer",
+    "numerical",
     "one_hot",
     "reference",
     "save",
@@ -125,7 +127,7 @@ __all__ = [
 ]
 
 # Modules that are loaded when they are first asked for.
-_LATER = frozenset({"information"})
+_LATER = frozenset({"information", "losses", "numerical"})
 
 if not TYPE_CHECKING:
 
