@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 __all__ = ["decision_boundaries"]
 
 _POINTS = 201  # of a side of the grid
-_MARKERS = ("o", "s", "^", "D", "v", "P", "X", "*", "<", ">")
+_MARKERS = ("o", "s", "^", "D", "v", "p", "X", "*", "<", ">")
 
 
 def decision_boundaries(
@@ -120,7 +120,7 @@ def decision_boundaries(
     for k in np.unique(classes):
         mine = points[classes == k]
         ax.scatter(
-            mine[:, 0], mine[:, 1], s=16, color=_color(k), marker=_MARKERS[k % len(_MARKERS)],
+            mine[:, 0], mine[:, 1], s=24, color=_color(k), marker=_MARKERS[k % len(_MARKERS)],
             edgecolors="white", linewidths=0.4, label=names[k], zorder=3,
         )  # fmt: skip
     ax.set(xlabel=xlabel, ylabel=ylabel)

@@ -96,8 +96,8 @@ def confusion_of(model: Module, data: Any, num_classes: int | None = None) -> ND
     >>> data, model = Digits(), SoftmaxRegression(num_outputs=10, lr=0.5)
     >>> history = Trainer(max_epochs=5).fit(model, data)
     >>> matrix = confusion_of(model, data)
-    >>> matrix.sum(), matrix.trace() / matrix.sum() == history[-1].val_accuracy
-    (360, True)
+    >>> matrix.shape, bool(matrix.trace() / matrix.sum() == history[-1].val_accuracy)
+    ((10, 10), True)
     """
     parts = [(batch.y, batch.predicted) for batch in classify(model, data)]
     true = np.concatenate([y for y, _ in parts]) if parts else np.empty(0, np.int64)

@@ -243,17 +243,20 @@ def plot_learning_rates(
         yscale = "log" if wide else "linear"
     _check_scale("yscale", yscale)
     longest = max(records.values(), key=len)
-    figure, ax = axes_of(ax, 5.2, 3.6)
+    figure, ax = axes_of(ax, 6.4, 3.4)
     for i, (rate, (x, y)) in enumerate(series.items()):
         stopped = len(records[rate]) < len(longest)
         name = f"{rate:g}" if isinstance(rate, (int, float)) else str(rate)
         if stopped:
-            name += f" (stopped after epoch {len(records[rate])})"
+            name += f"\n(stopped after {len(records[rate])})"
         _curve(ax, x, y, i, name, marked=len(x) <= _MARKED)
     _epochs(ax, longest)
     ax.set(ylabel=_MEASURES[value], yscale=yscale)
     numbers = all(isinstance(rate, (int, float)) for rate in records)
-    ax.legend(frameon=False, title="learning rate" if numbers else None)
+    ax.legend(
+        frameon=False, title="learning rate" if numbers else None,
+        loc="upper left", bbox_to_anchor=(1.0, 1.0),
+    )  # fmt: skip
     return figure
 
 
@@ -272,10 +275,11 @@ def _epochs(ax: Axes, records: list[dict[str, Any]]) -> None:
     from matplotlib.ticker import MaxNLocator
 
     ax.set_xlabel("epoch")
-    ax.xaxis.set_major_locator(MaxNLocator(8, integer=True, min_n_ticks=1))
-    first, last = (records[i].get("epoch", i % len(records)) + 1 for i in (0, -1))
-    if first == last:
-        ax.set_xlim(first - 0.5, last + 0.5)
+    ax.xaxis.set_major_locator(MaxNLocator(9, steps=[1, 2, 5, 10], integer=True, min_n_ticks=1))
+    epochs = [record["epoch"] + 1 for record in records]
+    room = max(0.5, 0.03 * (max(epochs) - min(epochs)))
+    # Without the tick 0, an epoch that does not exist.
+    ax.set_xlim(max(min(epochs) - room, 0.4), max(epochs) + room)
 
 
 def _curves(name: str, value: Any) -> list[Any]:

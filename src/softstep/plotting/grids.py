@@ -17,11 +17,12 @@ if TYPE_CHECKING:
 
 __all__ = [
     "Limits", "along", "as_paths", "check_limits", "draw_paths", "draw_surface", "evaluate",
-    "number", "of_point", "section_of",
+    "number", "of_point", "section_of", "size_of",
 ]  # fmt: skip
 
 Limits = tuple[float, float]
 _POINTS = 101  # of a side of the grid on which a function is evaluated
+_ALIKE = (0.55, 1.8)  # sides with a ratio between these are drawn with equal units
 _MARKED = 60  # paths of at most so many points show them
 _MARKERS = ("o", "s", "^", "D", "v", "P", "X")
 
@@ -69,18 +70,32 @@ def evaluate(f: Callable[..., Any], horizontal: Limits, vertical: Limits) -> Sur
 
 
 def draw_surface(ax: Axes, surface: Surface, levels: int, *, colorbar: bool) -> None:
-    """Draw level curves that stand closer to each other near the minimum."""
+    """Draw level curves, closer to each other near a minimum that is in sight."""
+    from matplotlib.ticker import MaxNLocator
+
     xs, ys, values = surface
     values = np.ma.masked_invalid(values)
     least, most = float(values.min()), float(values.max())
     if most > least:
-        steps = least + (most - least) * np.linspace(0, 1, levels + 1) ** 2
+        row, column = np.unravel_index(int(values.argmin()), values.shape)
+        bowl = 0 < row < len(ys) - 1 and 0 < column < len(xs) - 1
+        steps = least + (most - least) * np.linspace(0, 1, levels + 1) ** (2 if bowl else 1)
         filled = ax.contourf(xs, ys, values, steps, cmap="Blues_r", alpha=0.55)
-        ax.contour(xs, ys, values, steps, colors="0.45", linewidths=0.6)
+        ax.contour(xs, ys, values, steps, colors="0.45", linewidths=0.6, linestyles="solid")
         if colorbar:
-            bar = figure_of(ax).colorbar(filled, ax=ax, format="%.3g")
-            bar.set_label("f(x)")
+            bar = figure_of(ax).colorbar(
+                filled, ax=ax, spacing="proportional", ticks=MaxNLocator(6), format="%g"
+            )
+            bar.ax.set_title("f(x)", fontsize=10)
+    if _ALIKE[0] < np.ptp(xs) / np.ptp(ys) < _ALIKE[1]:
+        ax.set_aspect("equal")  # where it costs little room, circles are to look like circles
     ax.set(xlabel="$x_0$", ylabel="$x_1$")
+
+
+def size_of(horizontal: Limits, vertical: Limits) -> tuple[float, float]:
+    """Return the size of a figure in inches that leaves no room beside a surface unused."""
+    ratio = (horizontal[1] - horizontal[0]) / (vertical[1] - vertical[0])
+    return (1.6 + 3.1 * ratio if _ALIKE[0] < ratio < _ALIKE[1] else 5.2), 3.8
 
 
 def draw_paths(
@@ -94,7 +109,7 @@ def draw_paths(
             linestyle=LINES[i % len(LINES)], markersize=3.5,
             marker=_MARKERS[i % len(_MARKERS)] if len(points) <= _MARKED else None,
         )  # fmt: skip
-        ax.plot(*points[0], marker="o", color=color, markersize=8, markeredgecolor="white")
+        ax.plot(*points[0], marker="o", color="black", markersize=7, markeredgecolor="white")
         ax.plot(*points[-1], marker="*", color=color, markersize=13, markeredgecolor="white")
     ax.set(xlim=horizontal, ylim=vertical)
 

@@ -87,7 +87,7 @@ def show_images(
     check_scale(scale)
     lines = max((title.count("\n") + 1 for title in titles), default=0) if titles else 0
     figure = new_figure(columns * scale, rows * (scale + lines * _TITLE_INCHES))
-    figure.get_layout_engine().set(w_pad=0.03, h_pad=0.03)  # type: ignore[union-attr]
+    figure.get_layout_engine().set(w_pad=0.03, h_pad=0.03)  # type: ignore[call-arg, union-attr]
     least, most = _range(images)
     size = _font_size(titles, scale)
     for i in range(rows * columns):

@@ -18,6 +18,7 @@ from softstep.plotting.grids import (
     draw_surface,
     evaluate,
     section_of,
+    size_of,
 )
 
 if TYPE_CHECKING:
@@ -43,13 +44,13 @@ def contour(
         ``f(x)`` of an array (2,), as `softstep.numerical.gradient_descent` takes it, or
         ``f(x1, x2)`` of two numbers; gives a number.
     path : (n, 2) array_like or mapping of names to such arrays, optional
-        The points of a descent in their order: a start, marked larger, and an end, marked by a
-        star.
+        The points of a descent in their order: the start is marked by a black dot, the end by
+        a star.
     xlim, ylim : pair of float, optional
         The section shown. By default the paths with room around them, or -3 to 3.
     levels : int, default 14
-        How many levels. They are closer to each other near the minimum, so that those of a
-        quadratic bowl stand at equal distances.
+        How many levels. If the smallest value is in sight they are closer to each other near it,
+        so that the curves of a quadratic bowl stand at equal distances.
     ax : Axes, optional
         Where to draw; by default in a new figure.
 
@@ -82,7 +83,7 @@ def contour(
     horizontal, vertical = section_of(paths, xlim, ylim)
     check_integer("levels", levels, 2)
     surface = evaluate(f, horizontal, vertical)
-    figure, ax = axes_of(ax, 5.0, 3.8, grid=False)
+    figure, ax = axes_of(ax, *size_of(horizontal, vertical), grid=False)
     draw_surface(ax, surface, levels, colorbar=True)
     draw_paths(ax, paths, horizontal, vertical)
     if isinstance(path, Mapping):
