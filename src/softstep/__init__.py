@@ -63,7 +63,7 @@ from softstep.training import (
 )
 
 if TYPE_CHECKING:
-    from softstep import information, losses, numerical
+    from softstep import information, losses, numerical, plotting
 
 __version__ = "0.1.0"
 
@@ -120,6 +120,7 @@ __all__ = [
     "make_optimizer",
     "numerical",
     "one_hot",
+    "plotting",
     "reference",
     "save",
     "show_config",
@@ -127,7 +128,7 @@ __all__ = [
 ]
 
 # Modules that are loaded when they are first asked for.
-_LATER = frozenset({"information", "losses", "numerical"})
+_LATER = frozenset({"information", "losses", "numerical", "plotting"})
 
 if not TYPE_CHECKING:
 

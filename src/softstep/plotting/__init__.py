@@ -13,6 +13,7 @@ from softstep.plotting.confusion import confusion_matrix, confusion_of, show_con
 from softstep.plotting.curves import plot, plot_history, plot_learning_rates
 from softstep.plotting.errors import show_errors
 from softstep.plotting.figures import save_figure
+from softstep.plotting.gradients import quiver, tangent
 from softstep.plotting.images import show_images
 from softstep.plotting.surfaces import contour, descent_paths
 from softstep.plotting.weights import show_weights
@@ -26,9 +27,11 @@ __all__ = [
     "plot",
     "plot_history",
     "plot_learning_rates",
+    "quiver",
     "save_figure",
     "show_confusion",
     "show_errors",
     "show_images",
     "show_weights",
+    "tangent",
 ]

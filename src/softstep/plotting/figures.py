@@ -120,7 +120,7 @@ def save_figure(figure: Figure, path: str | os.PathLike[str], *, dpi: float = 15
     ...     [path.name for path in pathlib.Path(folder).iterdir()]
     ['square.png']
     """
-    from softstep.models.serialization import _write_whole
+    from softstep.models.tensor_file import write_whole
 
     if not callable(getattr(figure, "savefig", None)):
         raise TypeError(f"figure is a {type(figure).__name__}; accepted: a matplotlib Figure")
@@ -132,4 +132,4 @@ def save_figure(figure: Figure, path: str | os.PathLike[str], *, dpi: float = 15
     content = io.BytesIO()
     with mpl.rc_context({"svg.hashsalt": "softstep"}):
         figure.savefig(content, format=kind, dpi=dpi, metadata=_NO_DATE[kind])
-    _write_whole(Path(path), content.getvalue())
+    write_whole(Path(path), content.getvalue())
