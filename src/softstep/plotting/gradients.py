@@ -23,7 +23,7 @@ def quiver(
     grad: Callable[..., Any] | None = None,
     xlim: Limits = (-2.0, 2.0),
     ylim: Limits = (-2.0, 2.0),
-    num: int = 15,
+    num: int = 13,
     ax: Axes | None = None,
 ) -> Figure:
     """Draw the negative gradient of a function of two variables as arrows: where descent goes.
@@ -36,7 +36,7 @@ def quiver(
         Its gradient, of an array (2,), or of two numbers like `f`; by default numerical.
     xlim, ylim : pair of float, default (-2, 2)
         The section shown.
-    num : int, default 15
+    num : int, default 13
         Arrows in each direction.
     ax : Axes, optional
         Where to draw; by default in a new figure.
@@ -79,7 +79,7 @@ def quiver(
             raise ValueError(f"grad gave the shape {found.shape}; accepted: (2,)")
         gradients[index] = -found
     surface = evaluate(f, horizontal, vertical)
-    figure, ax = axes_of(ax, 4.6, 3.8, grid=False)
+    figure, ax = axes_of(ax, 4.0, 3.9, grid=False)
     draw_surface(ax, surface, 14, colorbar=False)
     lengths = np.hypot(*np.moveaxis(gradients, -1, 0))
     longest = np.nanmax(np.where(np.isfinite(lengths), lengths, np.nan), initial=0.0)
@@ -88,7 +88,7 @@ def quiver(
     ax.quiver(
         points[..., 0], points[..., 1], gradients[..., 0], gradients[..., 1],
         angles="xy", scale_units="xy", scale=max(longest, 1e-300) / (1.3 * cell),
-        color=COLORS[1], width=0.005, pivot="tail", zorder=3,
+        color=COLORS[1], width=0.006, pivot="tail", zorder=3,
     )  # fmt: skip
     ax.set_aspect("equal")
     ax.set(xlabel="$x_0$", ylabel="$x_1$")

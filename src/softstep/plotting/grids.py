@@ -86,7 +86,7 @@ def draw_surface(ax: Axes, surface: Surface, levels: int, *, colorbar: bool) -> 
             bar = figure_of(ax).colorbar(
                 filled, ax=ax, spacing="proportional", ticks=MaxNLocator(6), format="%g"
             )
-            bar.ax.set_title("f(x)", fontsize=10)
+            bar.ax.set_title("f(x)", fontsize=10, pad=10)
     if _ALIKE[0] < np.ptp(xs) / np.ptp(ys) < _ALIKE[1]:
         ax.set_aspect("equal")  # where it costs little room, circles are to look like circles
     ax.set(xlabel="$x_0$", ylabel="$x_1$")
