@@ -177,6 +177,29 @@ def test_public_names() -> None:
             assert callable(getattr(module, name))
 
 
+def test_modules_that_are_loaded_when_asked_for() -> None:
+    """They are attributes all the same; the standard library's `decimal` stays away, too."""
+    code = """
+    import sys
+    import softstep
+    later = sorted(softstep._LATER)
+    assert {"information", "losses", "numerical"} <= set(later)
+    assert not {f"softstep.{name}" for name in later} & set(sys.modules)
+    assert "decimal" not in sys.modules
+    assert set(later) <= set(dir(softstep)) and set(later) <= set(softstep.__all__)
+    assert softstep.information.entropy([1.0]) == 0
+    assert softstep.losses.sigmoid(0.0) == 0.5
+    assert softstep.numerical.numerical_diff(float, 0.0) == 1
+    try:
+        softstep.informations
+    except AttributeError as error:
+        assert str(error) == "module 'softstep' has no attribute 'informations'"
+    else:
+        raise AssertionError
+    """
+    fresh_python.run(code)
+
+
 def test_import_order_of_the_storeys() -> None:
     """Every module can be the first to be imported."""
     import pkgutil

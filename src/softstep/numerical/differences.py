@@ -286,7 +286,7 @@ def _changeable(x: Any) -> NDArray[Any]:
             raise TypeError(f"x cannot be made an array of floats: {error}") from None
     if not isinstance(array, np.ndarray):  # a NumPy scalar
         array = np.array(array)
-    if array.dtype not in (np.float32, np.float64):
+    if array.dtype.kind != "f" or array.dtype.itemsize not in (4, 8):  # in any byte order
         raise TypeError(f"x has dtype {array.dtype}; accepted: float32, float64, or a list")
     if not array.flags.writeable:
         raise ValueError("x is read-only; accepted: an array whose elements can be changed")
