@@ -53,6 +53,8 @@ from softstep.optimizers import (
 from softstep.runtime import show_config, threads
 from softstep.training import (
     Callback,
+    Checkpoint,
+    CheckpointError,
     EarlyStopping,
     EpochRecord,
     LearningRateSchedule,
@@ -75,6 +77,8 @@ __all__ = [
     "AdamW",
     "ArrayDataModule",
     "Callback",
+    "Checkpoint",
+    "CheckpointError",
     "Classifier",
     "Compose",
     "ConstantLR",

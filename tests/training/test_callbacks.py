@@ -31,7 +31,7 @@ from softstep import (
     WarmUp,
     make_optimizer,
 )
-from softstep.training.callbacks import Best
+from softstep.training.early_stopping import Best
 
 BOTH_WAYS = pytest.mark.parametrize("trainer_class", [Trainer, Stepwise])
 

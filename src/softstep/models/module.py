@@ -247,6 +247,23 @@ class Module(HyperParameters):
         made to allocate what the file does not hold. The base class accepts everything.
         """
 
+    def training_state(self) -> dict[str, Any]:
+        """Return what training changes besides the parameters, for a checkpoint.
+
+        For example how many batches were seen, if that decides on random numbers. Values as
+        `hyperparameters` returns, and float32 and float64 arrays.
+        """
+        return {}
+
+    def accept_training_state(self, state: Mapping[str, Any]) -> None:
+        """Go on from what `training_state` has returned.
+
+        Raises
+        ------
+        KeyError, TypeError, ValueError
+            It is not of such a model.
+        """
+
     def save(self, path: str | os.PathLike[str]) -> None:
         """Save the model as a safetensors file; see `softstep.save`."""
         from softstep.models.serialization import save

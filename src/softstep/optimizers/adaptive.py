@@ -8,7 +8,7 @@ from typing import Any
 from numpy.typing import NDArray
 
 from softstep import kernels
-from softstep.models.checks import check_number
+from softstep.models.checks import check_integer, check_number
 from softstep.models.parameter import Parameter
 from softstep.optimizers.optimizer import Optimizer
 
@@ -65,6 +65,7 @@ class RMSprop(Optimizer):
     """
 
     states = ("square_avg", "grad_avg", "momentum_buffer")
+    _kinds = ("centered",)
 
     def __init__(
         self,
@@ -162,6 +163,7 @@ class Adam(Optimizer):
     """
 
     states = ("exp_avg", "exp_avg_sq", "max_exp_avg_sq")
+    _kinds = ("amsgrad",)
     _kernel: Callable[..., Any] = staticmethod(kernels.adam_step)
 
     def __init__(
@@ -199,6 +201,18 @@ class Adam(Optimizer):
             "weight_decay": self.weight_decay,
             "maximize": self.maximize,
         }
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return settings and state, with the number of steps of each parameter."""
+        return {**super().state_dict(), "steps": list(self.steps)}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Go on from what `state_dict` has returned; errors as `Optimizer.load_state_dict`."""
+        steps = [check_integer("steps", count, 0) for count in state["steps"]]
+        if len(steps) != len(self.params) or max(steps) > 2**53:
+            raise ValueError(f"steps is {steps}; accepted: a count for each parameter")
+        super().load_state_dict(state)
+        self.steps = steps
 
     def _begun(self, i: int) -> int:
         return self.steps[i]

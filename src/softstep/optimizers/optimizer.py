@@ -41,6 +41,7 @@ class Optimizer:
     """
 
     states: tuple[str, ...] = ()
+    _kinds: tuple[str, ...] = ()  # arguments of the constructor that are no settings of a step
 
     def __init__(self, params: Iterable[Parameter]) -> None:
         self.params = list(params)
@@ -96,6 +97,37 @@ class Optimizer:
         for param in self.params:
             param.grad = None
 
+    def state_dict(self) -> dict[str, Any]:
+        """Return settings and state, for a checkpoint: numbers, None and the arrays themselves."""
+        return {
+            "settings": {**self.settings(), **{name: getattr(self, name) for name in self._kinds}},
+            "state": {name: list(arrays) for name, arrays in self.state.items()},
+        }
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Go on from what `state_dict` of an optimizer of equal parameters has returned.
+
+        Raises
+        ------
+        KeyError, TypeError, ValueError
+            It is not of such an optimizer; nothing has been changed then.
+        """
+        checked = type(self)(self.params, **state["settings"])  # the constructor's checks
+        kept: dict[str, State] = {}
+        if set(state["state"]) != set(self.state):
+            raise ValueError(f"its states are {sorted(state['state'])}, not {sorted(self.state)}")
+        for name in self.state:
+            arrays = state["state"][name]
+            if len(arrays) != len(self.params):
+                raise ValueError(f"{name} holds {len(arrays)} arrays, not {len(self.params)}")
+            kept[name] = [
+                None if array is None else _like(f"{name}[{i}]", array, param)
+                for i, (array, param) in enumerate(zip(arrays, self.params, strict=True))
+            ]
+        for name in (*self.settings(), *self._kinds):
+            setattr(self, name, getattr(checked, name))
+        self.state = kept
+
     def __repr__(self) -> str:
         settings = ", ".join(f"{name}={value}" for name, value in self.settings().items())
         return f"{type(self).__name__}({len(self.params)} parameters, {settings})"
@@ -117,3 +149,12 @@ class Optimizer:
             if kept[i] is None:
                 kept[i] = np.zeros_like(array)
         return [kept[i] for i in numbers]
+
+
+def _like(name: str, array: Any, param: Parameter) -> NDArray[Any]:
+    """Return an array of an optimizer's state; ValueError unless it is as its parameter is."""
+    data = param.data
+    if not isinstance(array, np.ndarray) or (array.shape, array.dtype) != (data.shape, data.dtype):
+        found = f"{array.dtype} {array.shape}" if isinstance(array, np.ndarray) else repr(array)
+        raise ValueError(f"{name} is {found}, not {data.dtype} {data.shape}")
+    return np.array(array, order="C")

@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
-from softstep.training.board import ProgressBoard, ProgressPlot
-from softstep.training.callbacks import Callback, EarlyStopping, LearningRateSchedule
+from softstep.training.board import ProgressBoard
+from softstep.training.callbacks import Callback, LearningRateSchedule
+from softstep.training.checkpoint import Checkpoint
 from softstep.training.clipping import clip_gradients
+from softstep.training.early_stopping import EarlyStopping
 from softstep.training.evaluation import evaluate
 from softstep.training.history import EpochRecord, Totals
+from softstep.training.progress_plot import ProgressPlot
+from softstep.training.state_file import CheckpointError
 from softstep.training.trainer import Trainer
 
 __all__ = [
     "Callback",
+    "Checkpoint",
+    "CheckpointError",
     "EarlyStopping",
     "EpochRecord",
     "LearningRateSchedule",

@@ -12,10 +12,8 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from softstep.models.checks import check_integer, check_number
-from softstep.training.callbacks import Callback
-from softstep.training.history import EpochRecord
 
-__all__ = ["Point", "ProgressBoard", "ProgressPlot"]
+__all__ = ["Point", "ProgressBoard"]
 
 _FORMATS = ("png", "svg", "pdf")
 _SECONDS = 0.5  # between two drawings: a person sees no more, and drawing takes a tenth of that
@@ -104,7 +102,7 @@ class ProgressBoard:
         self.xlabel, self.ylabel = xlabel, ylabel
         self.xlim, self.ylim = _limits("xlim", xlim), _limits("ylim", ylim)
         self.xscale, self.yscale = xscale, yscale
-        self.ls, self.colors = _several("ls", ls), _several("colors", colors)
+        self.ls, self.colors = check_strings("ls", ls), check_strings("colors", colors)
         if axes is not None and fig is None:
             fig = axes.figure
         self.fig, self.axes = fig, axes
@@ -261,74 +259,6 @@ class ProgressBoard:
         return {**self.__dict__, "_handle": None}
 
 
-class ProgressPlot(Callback):
-    """Draw losses and accuracies, epoch by epoch; the fused path stays.
-
-    Parameters
-    ----------
-    board : ProgressBoard, optional
-        What to draw on; by default one with the axis ``epoch``.
-    monitors : sequence of str
-        The measures of `EpochRecord` that are drawn; those that are not measured are left out.
-
-    Attributes
-    ----------
-    board : ProgressBoard
-
-    Raises
-    ------
-    TypeError, ValueError
-        An argument is not as described.
-
-    Examples
-    --------
-    >>> from softstep import Digits, ProgressBoard, ProgressPlot, SoftmaxRegression, Trainer
-    >>> plot = ProgressPlot(ProgressBoard(xlabel="epoch", display=False))
-    >>> trainer = Trainer(max_epochs=3, callbacks=[plot])
-    >>> history = trainer.fit(SoftmaxRegression(num_outputs=10, lr=0.5), Digits())
-    >>> list(plot.board.data), [point.x for point in plot.board.data["val_loss"]]
-    (['train_loss', 'val_loss', 'val_accuracy'], [1.0, 2.0, 3.0])
-    """
-
-    def __init__(
-        self,
-        board: ProgressBoard | None = None,
-        monitors: Sequence[str] = ("train_loss", "val_loss", "val_accuracy"),
-    ) -> None:
-        if board is not None and not isinstance(board, ProgressBoard):
-            raise TypeError(f"board is a {type(board).__name__}; accepted: a ProgressBoard")
-        self.board = ProgressBoard(xlabel="epoch") if board is None else board
-        self.monitors = _several("monitors", monitors)
-        for name in self.monitors:
-            if name not in EpochRecord.__dataclass_fields__:
-                accepted = ", ".join(EpochRecord.__dataclass_fields__)
-                raise ValueError(f"monitors holds {name!r}; accepted: {accepted}")
-
-    def on_fit_begin(self, trainer: Any) -> None:
-        """Begin anew, in a drawing of its own."""
-        self.board.clear()
-
-    def on_epoch_begin(self, trainer: Any) -> None:
-        """Draw what a checkpoint tells of the epochs before."""
-        if not self.board.data:
-            for record in trainer.history:
-                self._draw(record)
-
-    def on_epoch_end(self, trainer: Any, record: EpochRecord) -> None:
-        """Draw the epoch."""
-        self._draw(record)
-
-    def on_fit_end(self, trainer: Any) -> None:
-        """Bring the drawing up to date."""
-        self.board.flush()
-
-    def _draw(self, record: EpochRecord) -> None:
-        for name in self.monitors:
-            value = getattr(record, name)
-            if value is not None:
-                self.board.draw(record.epoch + 1, value, name)
-
-
 def _in_notebook() -> bool:
     """Whether a notebook's kernel runs this."""
     shell = sys.modules.get("IPython")
@@ -355,7 +285,7 @@ def _limits(name: str, value: Any) -> tuple[float, float] | None:
     )
 
 
-def _several(name: str, value: Any) -> tuple[str, ...]:
+def check_strings(name: str, value: Any) -> tuple[str, ...]:
     if isinstance(value, str) or not isinstance(value, Sequence) or not value:
         raise TypeError(f"{name} is {value!r}; accepted: a sequence of at least one string")
     return tuple(value)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 import time
 from collections.abc import Callable, Iterable
@@ -20,6 +21,8 @@ from softstep.training.exclusive import exclusive
 from softstep.training.fused import FusedEvaluation, FusedTraining, fused_training
 from softstep.training.history import EpochRecord, Totals
 from softstep.training.progress import Progress
+from softstep.training.resuming import collect, data_identity, optimizer_settings, restore
+from softstep.training.state_file import read_state, write_state
 from softstep.training.stepwise import StepwiseEvaluation, StepwiseTraining
 
 __all__ = ["Trainer"]
@@ -118,18 +121,31 @@ class Trainer:
         self.should_stop = False
         self.fused = False
         self._totals = Totals()
+        self._seconds = self._began = 0.0
+        self._is_whole = False  # whether the state is that between two steps
+        self._data_identity: dict[str, Any] = {}
+        self._optimizer_settings: dict[str, Any] = {}
         self._training: FusedTraining | StepwiseTraining | None = None
         self._evaluation: FusedEvaluation | StepwiseEvaluation | None = None
         self._progress: Progress | None = None
 
-    def fit(self, model: Module, data: Any) -> list[EpochRecord]:
+    def fit(
+        self, model: Module, data: Any, *, resume: str | os.PathLike[str] | None = None
+    ) -> list[EpochRecord]:
         """Train a model, from its present parameters, with a new optimizer and from epoch 0.
+
+        With `resume`, go on from a checkpoint instead, to the same bits as if the training had not
+        stopped: parameters, optimizer, history, callbacks and position are those of the file. What
+        the trainer was made with (epochs, clipping, threads, callbacks) is its own.
 
         Parameters
         ----------
         model : Module
         data : DataModule
             Or any object with ``train_dataloader()`` and ``val_dataloader()``, which may be None.
+        resume : path, optional
+            A file that `Checkpoint` or `save_checkpoint` has written, for a model with the same
+            class and hyperparameters, the same optimizer and the same data.
 
         Returns
         -------
@@ -149,25 +165,43 @@ class Trainer:
             The model lacks a method, for example ``backward``.
         TypeError, ValueError, IndexError
             Model and data do not fit each other, or hold values that are not accepted.
+        CheckpointError
+            A ValueError: `resume` is damaged, or of another model, optimizer or other data; the
+            model is then as it was.
+        OSError
+            `resume` cannot be read.
         """
         if not isinstance(model, Module):
             raise TypeError(f"model is a {type(model).__name__}; accepted: a Module")
         _require("data is", data, "train_dataloader", "val_dataloader")
+        checkpoint = None if resume is None else read_state(resume)
         with exclusive(self, model), limited(self.threads, *model.modules()):
             self.history, self.model = [], model
             self.epoch = self.step = self.epoch_step = 0
-            self.should_stop, self._totals = False, Totals()
+            self.should_stop, self._totals, self._seconds = False, Totals(), 0.0
+            self._is_whole = False
+            before = [(parameter, parameter._data) for parameter in model.parameters()]
             self.optim = self._configure(model)
             with limited(self.threads, self.optim):
                 try:
                     self._prepare(model, data)
                     self._call("on_fit_begin")
+                    if checkpoint is not None:
+                        restore(self, model, resume, checkpoint)
+                        self._show_steps(self.step)
+                    self._is_whole = True
                     while self.epoch < self.max_epochs and not self.should_stop:
                         self.fit_epoch()
                     self._call("on_fit_end")
                     board = vars(model).get("board")
                     if isinstance(board, ProgressBoard):
                         board.flush()
+                except BaseException:
+                    if not self._is_whole:  # nothing was trained: not even drawn parameters stay
+                        for parameter, values in before:
+                            parameter._data = values
+                    self._is_whole = False
+                    raise
                 finally:
                     self._end()
         return self.history
@@ -182,10 +216,10 @@ class Trainer:
         """
         if self._training is None or self._progress is None or self.model is None:
             raise RuntimeError("fit_epoch is a part of fit: call fit(model, data)")
-        start = time.perf_counter()
         self._call("on_epoch_begin")
         if self.should_stop:
             return
+        start = self._began = time.perf_counter() - self._seconds
         self.model.train()
         self._training.epoch(self.epoch, self.epoch_step, self._before_steps, self._after_steps)
         trained = self._totals
@@ -208,8 +242,37 @@ class Trainer:
         self.history.append(record)
         self._progress.show(record)
         self.epoch += 1
-        self.epoch_step, self._totals = 0, Totals()
+        self.epoch_step, self._totals, self._seconds = 0, Totals(), 0.0
         self._call("on_epoch_end", record)
+
+    def save_checkpoint(self, path: str | os.PathLike[str]) -> None:
+        """Save the whole state of the training; `fit` goes on from it with ``resume=path``.
+
+        Between epochs or steps, from a callback, or after a fit; see `Checkpoint`.
+
+        Parameters
+        ----------
+        path : path
+            A file that exists already is replaced as a whole: either the old or the new one is
+            there, whatever happens.
+
+        Raises
+        ------
+        RuntimeError
+            Nothing has been fitted, or the latest fit ended with an exception, perhaps in the midst
+            of a native call: go on from the last file of a `Checkpoint` callback.
+        TypeError
+            The state of the optimizer or of a callback cannot be saved.
+        OSError
+            The file cannot be written there.
+        """
+        if self.model is None or not self._is_whole:
+            raise RuntimeError(
+                "there is no state to save: nothing has been fitted, or the latest fit ended with "
+                "an exception"
+            )
+        self.model.require_data()
+        write_state(path, collect(self, self.model))
 
     def prepare_batch(self, batch: Any) -> Any:
         """Return a batch as the model gets it; a subclass may change it (then step by step)."""
@@ -276,12 +339,18 @@ class Trainer:
             training = StepwiseTraining(model, self.optim, loader, self.prepare_batch, clip)
         self._training = training
         self._evaluation = evaluation_of(model, data, self.prepare_batch, fused=plain)
+        self._data_identity = data_identity(data, getattr(training, "loader", None))
+        self._optimizer_settings = optimizer_settings(self.optim)
         steps = None if training.steps is None else self.max_epochs * training.steps
         self._progress = Progress(steps, self.progress)
         for i, callback in enumerate(self.callbacks):
             if callback.every_steps is not None:
                 check_integer(f"callbacks[{i}].every_steps", callback.every_steps, 1)
         vars(model)["trainer"] = self  # for the model's plot; gone when the fit ends
+
+    def _elapsed(self) -> float:
+        """Return the seconds that the present epoch has taken so far."""
+        return time.perf_counter() - self._began if self.epoch_step else 0.0
 
     def _call(self, event: str, *arguments: Any) -> None:
         for callback in self.callbacks:
@@ -303,6 +372,9 @@ class Trainer:
         self.step += steps
         self.epoch_step += steps
         self._totals.add(loss, correct, rows)
+        self._show_steps(steps)
+
+    def _show_steps(self, steps: int) -> None:
         if self._progress is not None:
             self._progress.update(steps)
 
