@@ -12,6 +12,7 @@ from training_models import Mean, Softmax, Stepwise, problem, small
 
 import softstep
 from softstep import (
+    MLP,
     Callback,
     Checkpoint,
     CheckpointError,
@@ -195,6 +196,24 @@ def test_models_of_ones_own_keep_their_own_state(tmp_path: Path, model_class: An
     trainer = Trainer(4)
     trainer.fit(again, small(), resume=path)
     assert (everything(again, trainer), [m.seen for m in again.modules()]) == expected
+
+
+@pytest.mark.parametrize("dropout", [0.0, 0.5])
+@pytest.mark.parametrize("rule", ["sgd", "adam"])
+def test_an_mlp_goes_on_with_its_dropout(tmp_path: Path, dropout: float, rule: str) -> None:
+    def make() -> Any:
+        return MLP(10, (32, 16), 0.1, dropout=dropout)
+
+    path = tmp_path / "training"
+    model, straight = make(), Trainer(3, optimizer=rule)
+    straight.fit(model, Digits(batch_size=100))
+    crashing = Trainer(3, 0.0, [Checkpoint(path, every_steps=4), Crashing(23)], optimizer=rule)
+    with pytest.raises(CrashError):
+        crashing.fit(make(), Digits(batch_size=100))
+    again, trainer = make(), Trainer(3, optimizer=rule)
+    trainer.fit(again, Digits(batch_size=100), resume=path)
+    assert everything(again, trainer) == everything(model, straight)
+    assert again.training_state() == model.training_state()
 
 
 def test_callbacks_go_on(tmp_path: Path) -> None:

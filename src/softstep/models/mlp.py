@@ -125,6 +125,14 @@ class MLP(Classifier):
             "dtype": self.dtype.name,
         }
 
+    def training_state(self) -> dict[str, Any]:
+        """Return how many batches were seen: dropout goes on from there."""
+        return {"batches": self.batches}
+
+    def accept_training_state(self, state: Mapping[str, Any]) -> None:
+        """Go on from what `training_state` has returned."""
+        self.batches = check_integer("batches", state["batches"], 0)
+
     def infer(self, num_features: int) -> None:
         """Draw the first parameters for a number of features; check it if they exist already.
 
