@@ -16,7 +16,7 @@ from softstep.models.checks import check_float_dtype, check_integer, check_numbe
 from softstep.models.classifier import Classifier
 from softstep.models.layers import PLAIN, Affine, Layer
 from softstep.models.module import check_parameter
-from softstep.models.rows import class_indices, flat_rows
+from softstep.models.rows import class_indices, first_bad_row, flat_rows
 
 __all__ = ["MLP"]
 
@@ -183,9 +183,19 @@ class MLP(Classifier):
         return passes.keep_masks(self.layers, rows, (self.seed, self.batches), empty)
 
     def backward(self, batch: Any) -> None:
-        """Add the gradient of the batch's mean loss to the ``grad`` of all parameters."""
+        """Add the gradient of the batch's mean loss to the ``grad`` of all parameters.
+
+        Raises
+        ------
+        FloatingPointError
+            A feature is not finite; its row is named.
+        """
         x, y = batch
-        _, _, gradients = self.gradients(self.features(x), self.targets(y))
+        features = self.features(x)
+        problem = first_bad_row(features)
+        if problem is not None:  # which a ReLU may hide from the loss, but not from the gradients
+            raise FloatingPointError(f"row {problem[0]} of the batch holds {problem[1]}")
+        _, _, gradients = self.gradients(features, self.targets(y))
         for layer, (dweight, dbias) in zip(self.layers, gradients, strict=True):
             layer.weight.accumulate(dweight)
             layer.bias.accumulate(dbias)

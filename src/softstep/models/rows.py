@@ -10,7 +10,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from softstep.kernels._arrays import as_array, as_targets
 
-__all__ = ["check_labels", "class_indices", "flat_rows", "like_outputs"]
+__all__ = ["check_labels", "class_indices", "first_bad_row", "flat_rows", "like_outputs"]
 
 
 def flat_rows(x: ArrayLike) -> NDArray[Any]:
@@ -47,6 +47,20 @@ def check_labels(y: ArrayLike, num_rows: int, num_classes: int) -> NDArray[np.in
         row = int(wrong.argmax())
         raise IndexError(f"y[{row}] is {labels[row]}; accepted: 0 to {num_classes - 1}")
     return labels
+
+
+def first_bad_row(x: NDArray[Any]) -> tuple[int, str] | None:
+    """Return the first row of (N, K) with a value that is not finite, and the kind of that value."""
+    if x.dtype.kind != "f":
+        return None
+    with np.errstate(all="ignore"):
+        if math.isfinite(np.add.reduce(x, axis=None)):  # NaN and infinities would spread
+            return None
+    bad = ~np.isfinite(x).all(axis=1)
+    if not bad.any():
+        return None  # only the sum has overflowed
+    row = int(bad.argmax())
+    return row, "NaN" if np.isnan(x[row]).any() else "an infinite value"
 
 
 def like_outputs(y: ArrayLike, y_hat: NDArray[Any]) -> NDArray[Any]:

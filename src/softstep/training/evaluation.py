@@ -11,6 +11,7 @@ from softstep.runtime import check_threads
 from softstep.training.exclusive import exclusive
 from softstep.training.fused import FusedEvaluation, fused_evaluation
 from softstep.training.history import Totals
+from softstep.training.layered import LayeredEvaluation, layered_evaluation
 from softstep.training.stepwise import StepwiseEvaluation
 
 __all__ = ["evaluate"]
@@ -61,12 +62,14 @@ def evaluate(model: Module, data: Any, *, threads: int | None = None) -> Totals:
 
 def evaluation_of(
     model: Module, data: Any, prepare: Callable[[Any], Any], *, fused: bool = True
-) -> FusedEvaluation | StepwiseEvaluation | None:
+) -> FusedEvaluation | LayeredEvaluation | StepwiseEvaluation | None:
     """Return the way to evaluate a model; None without validation data."""
     loader = data.val_dataloader()
     if loader is None:
         return None
-    found = fused_evaluation(model, data) if fused else None
+    found: FusedEvaluation | LayeredEvaluation | None = None
+    if fused:
+        found = fused_evaluation(model, data) or layered_evaluation(model, data)
     return found or StepwiseEvaluation(model, loader, prepare)
 
 

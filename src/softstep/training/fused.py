@@ -74,6 +74,12 @@ def unchanged(thing: object, original: dict[str, Any]) -> bool:
     )
 
 
+def is_library_optimizer(optimizer: Any) -> bool:
+    """Whether an optimizer is one of the library's with its own methods."""
+    original = _ORIGINAL_OPTIMIZERS.get(type(optimizer))
+    return original is not None and unchanged(optimizer, original)
+
+
 def fused_kernels(model: Module) -> FusedKernels | None:
     """Return the kernels that compute what the model computes, or None."""
     for owner, chosen in _KERNELS.items():
@@ -101,8 +107,7 @@ def fused_training(
     chosen = fused_kernels(model)
     if chosen is None or not isinstance(model, AffineModel):
         return None
-    original = _ORIGINAL_OPTIMIZERS.get(type(optimizer))
-    if original is None or not unchanged(optimizer, original):
+    if not is_library_optimizer(optimizer):
         return None
     if isinstance(optimizer, Adam) and len(set(optimizer.steps)) > 1:
         return None

@@ -20,6 +20,7 @@ from softstep.training.evaluation import evaluation_of, limited
 from softstep.training.exclusive import exclusive
 from softstep.training.fused import FusedEvaluation, FusedTraining, fused_training
 from softstep.training.history import EpochRecord, Totals
+from softstep.training.layered import LayeredEvaluation, LayeredTraining, layered_training
 from softstep.training.progress import Progress
 from softstep.training.resuming import collect, data_identity, optimizer_settings, restore
 from softstep.training.state_file import read_state, write_state
@@ -69,7 +70,8 @@ class Trainer:
     should_stop : bool
         Whether training stops after this epoch; a callback may set it.
     fused : bool
-        Whether the latest `fit` trained by native calls.
+        Whether the latest `fit` trained by native calls, or an `MLP` by one pass for each batch,
+        and not step by step through the model's methods.
 
     Raises
     ------
@@ -125,8 +127,8 @@ class Trainer:
         self._is_whole = False  # whether the state is that between two steps
         self._data_identity: dict[str, Any] = {}
         self._optimizer_settings: dict[str, Any] = {}
-        self._training: FusedTraining | StepwiseTraining | None = None
-        self._evaluation: FusedEvaluation | StepwiseEvaluation | None = None
+        self._training: FusedTraining | LayeredTraining | StepwiseTraining | None = None
+        self._evaluation: FusedEvaluation | LayeredEvaluation | StepwiseEvaluation | None = None
         self._progress: Progress | None = None
 
     def fit(
@@ -299,7 +301,7 @@ class Trainer:
     @property
     def num_val_batches(self) -> int | None:
         """How many batches a validation of the running fit has; None where it is not known."""
-        if isinstance(self._evaluation, FusedEvaluation):
+        if isinstance(self._evaluation, (FusedEvaluation, LayeredEvaluation)):
             return 1
         loader: Any = getattr(self._evaluation, "loader", None)
         return len(loader) if hasattr(loader, "__len__") else None
@@ -324,9 +326,11 @@ class Trainer:
         """Choose the way through the data."""
         plain = _is_own(self, "prepare_batch")
         max_norm = self.gradient_clip_val or None
-        training: FusedTraining | StepwiseTraining | None = None
+        training: FusedTraining | LayeredTraining | StepwiseTraining | None = None
         if plain and (max_norm is None or _is_own(self, "clip_gradients")):
-            training = fused_training(model, self.optim, data, max_norm)
+            training = fused_training(model, self.optim, data, max_norm) or layered_training(
+                model, self.optim, data, max_norm
+            )
         self.fused = training is not None
         if training is None:
             loader, clip = data.train_dataloader(), None

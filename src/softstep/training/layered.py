@@ -1,0 +1,220 @@
+"""The way of multilayer perceptrons through the data: one pass forward and backward for a batch.
+
+The step-by-step way asks the model for the loss, and then for the gradients, which takes the pass
+forward twice. Here both come from one pass, on rows as they are kept (bytes are converted inside of
+the kernels) and in arrays that are used again for every batch. It is taken only when nothing that
+the step-by-step way would call has been replaced, and agrees with it to rounding.
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from softstep import kernels
+from softstep.data import permutation
+from softstep.models.checks import check_integer
+from softstep.models.layers import PLAIN, Affine, Layer, forward, reused
+from softstep.models.mlp import MLP
+from softstep.models.module import Module
+from softstep.models.rows import check_labels, first_bad_row
+from softstep.training.clipping import clip_gradients
+from softstep.training.fused import is_library_optimizer, methods, unchanged
+from softstep.training.history import Totals
+from softstep.training.interrupts import uninterrupted
+
+__all__ = ["LayeredEvaluation", "LayeredTraining", "layered_evaluation", "layered_training"]
+
+_METHODS = (
+    "__call__", "accuracy", "backward", "features", "forward", "gradients", "infer", "loss",
+    "masks", "targets", "training_step", "validation_step",
+)  # fmt: skip
+_ORIGINAL = methods(MLP, _METHODS)
+_ORIGINAL_LAYER = methods(Layer, ("__call__", "forward"))
+_EVALUATED_ROWS = 2048  # at a time: enough for the kernels, and a few megabytes
+
+Batch = tuple[NDArray[Any], NDArray[Any], NDArray[np.int64] | None]
+"""Rows (B, K), class indices (B,), and which rows of the data they are where that is known."""
+
+
+def layered_evaluation(model: Module, data: Any) -> LayeredEvaluation | None:
+    """Return the evaluation of an `MLP` on the validation data, or None if it does not apply."""
+    if not _is_plain(model):
+        return None
+    arrays = _arrays(data, train=False)
+    return None if arrays is None else LayeredEvaluation(model, arrays)
+
+
+def layered_training(
+    model: Module, optimizer: Any, data: Any, max_norm: float | None = None
+) -> LayeredTraining | None:
+    """Return the training of an `MLP` with gradients clipped to a norm, or None.
+
+    It applies to an MLP with its own methods and an optimizer of the library.
+    """
+    if not _is_plain(model) or not is_library_optimizer(optimizer):
+        return None
+    return LayeredTraining(model, optimizer, data, max_norm)
+
+
+def _is_plain(model: Module) -> bool:
+    return (
+        isinstance(model, MLP)
+        and unchanged(model, _ORIGINAL)
+        and all(
+            type(layer) is Layer and unchanged(layer, _ORIGINAL_LAYER) for layer in model.layers
+        )
+        and len(model.parameters()) == 2 * len(model.layers)
+    )
+
+
+def _arrays(data: Any, *, train: bool) -> Any:
+    """Return raw rows, targets, scale and shift; None where loaders are the way to the data."""
+    arrays = getattr(data, "arrays", None)
+    kept = getattr(data, "train" if train else "val", None)
+    if arrays is None or getattr(kept, "is_mapped", False):
+        return None  # a loader looks whether a mapped file is still what it was
+    return arrays(train)
+
+
+class _Rows:
+    """Rows as they are kept, and batches of them."""
+
+    def __init__(self, model: Any, arrays: Any) -> None:
+        x, y, scale, shift = arrays
+        model.infer(x.shape[1])
+        self.x, self.dtype = np.asarray(x), model.dtype
+        self.y = check_labels(y, len(self.x), model.num_outputs)
+        self.affine = PLAIN
+        if scale is not None or shift is not None:  # an array for each once, not at each batch
+            columns = (
+                np.full(x.shape[1], value, self.dtype) if np.ndim(value) == 0 else value
+                for value in (1.0 if scale is None else scale, 0.0 if shift is None else shift)
+            )
+            self.affine = Affine(*columns)
+        self.empty = reused()
+
+    def take(self, rows: NDArray[np.int64]) -> tuple[NDArray[Any], NDArray[Any]]:
+        """Gather rows and their classes, into arrays that the next batch uses again."""
+        shape = (len(rows), self.x.shape[1])
+        x = self.empty("x", shape, self.x.dtype)
+        # "clip" writes without a detour; no row of a permutation is out of range
+        np.take(self.x, rows, axis=0, out=x, mode="clip")
+        y = self.empty("y", shape[:1], self.y.dtype)
+        np.take(self.y, rows, out=y, mode="clip")
+        return self.converted(x), y
+
+    def converted(self, x: NDArray[Any]) -> NDArray[Any]:
+        """Return rows in the dtype computed in, unless they are bytes."""
+        if x.dtype in (np.uint8, self.dtype):
+            return x
+        converted = self.empty("converted", x.shape, self.dtype)
+        np.copyto(converted, x, casting="same_kind")
+        return converted
+
+
+class LayeredEvaluation:
+    """The loss and the accuracy on all validation rows."""
+
+    def __init__(self, model: Any, arrays: Any) -> None:
+        self.model, self.rows = model, _Rows(model, arrays)
+
+    def run(self) -> Totals:
+        """Evaluate the model as it is now, without dropout."""
+        model, rows, totals = self.model, self.rows, Totals()
+        for start in range(0, len(rows.x), _EVALUATED_ROWS):
+            part = slice(start, start + _EVALUATED_ROWS)
+            x, y = rows.converted(rows.x[part]), rows.y[part]
+            trace = forward(model.layers, x, rows.affine, empty=rows.empty, threads=model.threads)
+            loss, more = kernels.cross_entropy(
+                trace.logits, y, reduction="sum", byproducts=("correct",), threads=model.threads
+            )
+            totals.add(float(loss), more.correct, len(x))
+        return totals
+
+
+class LayeredTraining:
+    """Epochs of minibatches, one pass forward and backward for each."""
+
+    def __init__(self, model: Any, optimizer: Any, data: Any, max_norm: float | None) -> None:
+        self.model, self.optimizer, self.max_norm = model, optimizer, max_norm
+        self.empty = reused()
+        arrays = _arrays(data, train=True)
+        self.rows: _Rows | None = None
+        self.steps: int | None
+        if arrays is None:
+            self.loader = data.train_dataloader()
+            self.steps = len(self.loader) if hasattr(self.loader, "__len__") else None
+            return
+        self.rows = _Rows(model, arrays)
+        n = len(self.rows.x)
+        if n == 0:
+            raise ValueError("the training data have no rows")
+        self.seed = data.seed
+        self.batch_size = min(check_integer("batch_size", data.batch_size, 1), n)
+        self.steps = -(-n // self.batch_size)
+
+    def epoch(
+        self,
+        epoch: int,
+        first: int,
+        before: Callable[[], int],
+        after: Callable[[int, float, float | None, int], None],
+    ) -> None:
+        """Train on the rows of an epoch once, in its order, from the step `first` on.
+
+        `before` and `after` are those of `FusedTraining.epoch`, called at each step.
+        """
+        model, optimizer = self.model, self.optimizer
+        affine = PLAIN if self.rows is None else self.rows.affine
+        for step, (x, y, numbers) in enumerate(self._batches(epoch, first), first):
+            before()
+            loss, problem = math.nan, first_bad_row(x)
+            if problem is None:
+                loss, correct, gradients = model.gradients(x, y, affine, self.empty)
+            if not math.isfinite(loss):
+                raise FloatingPointError(_message(loss, step, epoch, problem, numbers))
+            for layer, (dweight, dbias) in zip(model.layers, gradients, strict=True):
+                layer.weight.grad, layer.bias.grad = dweight, dbias
+            if self.max_norm is not None:
+                clip_gradients(model.parameters(), self.max_norm, threads=model.threads)
+            with uninterrupted():
+                optimizer.step()
+            after(1, loss * len(x), correct, len(x))
+        optimizer.zero_grad()  # the arrays are not the caller's
+
+    def _batches(self, epoch: int, first: int) -> Iterator[Batch]:
+        if self.rows is None:
+            if hasattr(self.loader, "set_epoch"):
+                self.loader.set_epoch(epoch)
+            for x, y in itertools.islice(self.loader, first, None):
+                yield self.model.features(x), self.model.targets(y), None
+            return
+        order = permutation(len(self.rows.x), self.seed, epoch)
+        block = self.batch_size * max(1, 8192 // self.batch_size)  # of the order, at a time
+        start = first * self.batch_size
+        while start < len(order):
+            rows = order[start : start - start % block + block]
+            for at in range(0, len(rows), self.batch_size):
+                numbers = rows[at : at + self.batch_size]
+                yield *self.rows.take(numbers), numbers
+            start += len(rows)
+
+
+def _message(
+    loss: float, step: int, epoch: int, problem: tuple[int, str] | None, numbers: Any
+) -> str:
+    what = f"the loss is {loss}"
+    if problem is not None:
+        row, kind = problem
+        where = "of the batch" if numbers is None else "of the training data"
+        what = f"row {row if numbers is None else numbers[row]} {where} holds {kind}"
+    return (
+        f"{what} in step {step} of epoch {epoch} (both counted from 0); the step was not applied, "
+        "the parameters are those of the last whole step"
+    )
