@@ -50,7 +50,7 @@ def check_labels(y: ArrayLike, num_rows: int, num_classes: int) -> NDArray[np.in
 
 
 def first_bad_row(x: NDArray[Any]) -> tuple[int, str] | None:
-    """Return the first row of (N, K) with a value that is not finite, and the kind of that value."""
+    """Return the first row of (N, K) with a value that is not finite, and what that value is."""
     if x.dtype.kind != "f":
         return None
     with np.errstate(all="ignore"):
