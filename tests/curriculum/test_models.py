@@ -114,45 +114,42 @@ def test_add_to_class() -> None:
         del Line.doubled  # type: ignore[attr-defined]
 
 
-def errors(model: Any, data: Any) -> tuple[Any, Any]:
-    """How far the parameters are from those that made the data, in the book's order."""
+def errors(make: Any, seed: int) -> Any:
+    """How far the parameters are from (2, -3.4) and 4.2 after 3 epochs."""
+    model, data = make(seed), SyntheticRegressionData(W, B, seed=seed)
     Trainer(max_epochs=3).fit(model, data)
-    w, b = model.get_w_b() if isinstance(model, LinearRegression) else (model.w.data, model.b.data)
-    return data.w.ravel() - w.ravel(), data.b - b[0]
+    return [*(W - parameters(model)[:2]), B - parameters(model)[2]]
+
+
+def parameters(model: Any) -> Any:
+    """The two weights and the bias."""
+    if isinstance(model, LinearRegressionScratch):
+        return np.concatenate([model.w.data.ravel(), model.b.data])
+    return np.concatenate([part.ravel() for part in model.get_w_b()])
 
 
 @row("models", "LinearRegressionScratch")
 def test_linear_regression_scratch() -> None:
     """w = (2, -3.4), b = 4.2, lr .03, 3 epochs, batch 32, half squared error: 96 steps leave
     (1 - .03)^96 = 5.4 % of each parameter: errors near (.107, -.183) and .226, not smaller."""
-    left = (1 - 0.03) ** 96
-    assert left == pytest.approx(0.054, abs=5e-4)
-    found = [
-        errors(LinearRegressionScratch(2, lr=0.03, seed=s), SyntheticRegressionData(W, B, seed=s))
-        for s in range(8)
-    ]
-    # Features of 32 rows have a mean square of 1 +- .25, and 96 of such factors spread the rest.
-    for dw, db in found:
-        assert np.all(np.abs(dw / (W * left) - 1) < 0.75)
-        assert abs(db / (B * left) - 1) < 0.5
-    mean_w = np.mean([dw for dw, _ in found], axis=0)
-    assert mean_w == pytest.approx([0.107, -0.183], rel=0.25)
-    assert np.mean([db for _, db in found]) == pytest.approx(0.226, rel=0.25)
+    assert pytest.approx(5.4, abs=0.05) == 100 * 0.97**96
+    found = [errors(lambda seed: LinearRegressionScratch(2, 0.03, seed=seed), s) for s in range(12)]
+    # The mean square of 32 features is 1 +- .25, which spreads single runs by a quarter.
+    assert np.mean(found, axis=0) == pytest.approx([0.107, -0.183, 0.226], rel=0.15)
+    assert np.all(np.abs(found) > 0.02)
 
 
 @row("models", "LinearRegression")
 def test_linear_regression() -> None:
     """Mean squared error: .94^96 = .26 %, errors near (.005, -.009) and .011; get_w_b()."""
-    assert 0.94**96 == pytest.approx(0.0026, abs=5e-5)
-    for s in range(8):
-        model, data = LinearRegression(lr=0.03, seed=s), SyntheticRegressionData(W, B, seed=s)
-        dw, db = errors(model, data)
-        w, b = model.get_w_b()
-        assert (w.shape, b.shape) == ((1, 2), (1,))
-        # the noise of .01 leaves errors of the same size: .01 * sqrt(lr / batch) times a few
-        assert np.all(np.abs(dw) < 0.02)
-        assert abs(db) < 0.03
-        assert max(*np.abs(dw), abs(db)) < 0.1 * np.abs(W * (1 - 0.03) ** 96).max() * 2
+    assert pytest.approx(0.26, abs=0.005) == 100 * 0.94**96
+    found = [errors(lambda seed: LinearRegression(0.03, seed=seed), s) for s in range(12)]
+    assert np.mean(found, axis=0) == pytest.approx([0.005, -0.009, 0.011], abs=0.0025)
+    model = LinearRegression(0.03)
+    Trainer(max_epochs=1).fit(model, SyntheticRegressionData(W, B))
+    w, b = model.get_w_b()
+    assert (w.shape, b.shape) == ((1, 2), (1,))
+    assert w is model.weight.data
 
 
 @row("models", "closed-form least squares")
@@ -162,15 +159,11 @@ def test_closed_form() -> None:
     design = np.column_stack([data.X[:500], np.ones(500)]).astype(np.float64)
     exact, *_ = np.linalg.lstsq(design, data.y[:500].astype(np.float64), rcond=None)
     for model in (LinearRegression(0.2), LinearRegressionScratch(2, 0.4)):
-        dw, db = errors(model, data)  # 3 epochs are 3 steps
-        assert np.abs(dw).max() > 0.1
+        Trainer(max_epochs=3).fit(model, data)  # 3 steps: not there yet
+        assert np.abs(parameters(model) - exact.ravel()).max() > 0.1
         Trainer(max_epochs=200).fit(model, data)
-        if isinstance(model, LinearRegression):
-            w, b = model.get_w_b()
-        else:
-            w, b = model.w.data, model.b.data
         # float32: roundings of the gradient, sums of 500 terms of about 3, over the curvature of 1
-        np.testing.assert_allclose([*w.ravel(), *b], exact.ravel(), rtol=0, atol=2e-6)
+        np.testing.assert_allclose(parameters(model), exact.ravel(), rtol=0, atol=2e-6)
 
 
 @row("models", "SoftmaxRegressionScratch and SoftmaxRegression")
@@ -213,7 +206,7 @@ def test_weight_decay() -> None:
             weight = model.w if isinstance(model, WeightDecayScratch) else model.weight
             final[lambd] = history[-1].val_loss, float((weight.data**2).sum())
             assert lambd == 0 or history[-1].val_loss < history[0].val_loss
-        assert final[3][0] < 0.5 * final[0][0]
+        assert final[3][0] < 0.75 * final[0][0]
         assert final[3][1] < 0.5 * final[0][1]
     model = WeightDecay(wd=3, lr=0.01)
     model.infer(2)
@@ -233,7 +226,7 @@ def test_mlp() -> None:
         model = MLP(num_outputs=10, num_hiddens=64, lr=lr, activation=activation)
         history = Trainer(max_epochs=20).fit(model, data)
         assert history[-1].val_accuracy > softmax
-    linear = MLP(10, (32, 16), lr=0.5, activation=None, dtype=np.float64)
+    linear = MLP(10, (32, 16), lr=0.1, activation=None, dtype=np.float64)
     Trainer(max_epochs=2).fit(linear, data)
     weight, bias = np.eye(64), np.zeros(64)
     for layer in linear.layers:

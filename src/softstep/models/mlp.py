@@ -287,14 +287,6 @@ class MLP(Classifier):
             inputs = layer.num_outputs
         super().accept_parameters(values)
 
-    def extra_state(self) -> dict[str, Any]:
-        """Return what training changes besides the parameters."""
-        return {"batches": self.batches}
-
-    def accept_extra_state(self, state: Mapping[str, Any]) -> None:
-        """Go on from a state that `extra_state` has returned."""
-        self.batches = check_integer("batches", state["batches"], 0)
-
     def __repr__(self) -> str:
         arguments = ", ".join(f"{name}={value}" for name, value in self.hyperparameters().items())
         return f"{type(self).__name__}({arguments})"

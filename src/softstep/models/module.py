@@ -41,6 +41,10 @@ class Module(HyperParameters):
     threads : int or None
         How many threads its kernels use at the most; None follows `softstep.threads`. A trainer
         sets it while it runs.
+    board : ProgressBoard or None
+        Where `plot` draws; made by it if there is none.
+    plot_train_per_epoch, plot_valid_per_epoch : float
+        How many points of each curve `plot` draws in an epoch: 2 and 1.
 
     References
     ----------
@@ -73,6 +77,9 @@ class Module(HyperParameters):
     seed: int = 0
     training: bool = True
     threads: int | None = None
+    board: Any = None
+    plot_train_per_epoch: float = 2
+    plot_valid_per_epoch: float = 1
 
     def __init__(self, *, seed: int = 0) -> None:
         self.seed = check_integer("seed", seed, 0)
@@ -200,12 +207,58 @@ class Module(HyperParameters):
         for name, out in lines:
             print(f"{name:{width}} {out}")
 
-    def extra_state(self) -> dict[str, Any]:
-        """Return what training changes besides the parameters, for a checkpoint: JSON values."""
-        return {}
+    def plot(self, key: str, value: Any, train: bool) -> None:
+        """Draw a point of a curve, from a ``training_step`` or ``validation_step`` of one's own.
 
-    def accept_extra_state(self, state: Mapping[str, Any]) -> None:
-        """Go on from a state that `extra_state` has returned."""
+        Parameters
+        ----------
+        key : str
+            What is drawn: the curve is called ``train_`` or ``val_`` and this.
+        value : float
+        train : bool
+            Whether it is of a training batch, drawn at its place in the epoch and averaged so that
+            `plot_train_per_epoch` points are drawn in an epoch, or of a validation batch, drawn at
+            the end of the epoch, `plot_valid_per_epoch` times.
+
+        Raises
+        ------
+        RuntimeError
+            No trainer is fitting the model.
+
+        References
+        ----------
+        A. Zhang, Z. C. Lipton, M. Li, A. J. Smola, "Dive into Deep Learning", section 3.2.2.
+
+        Examples
+        --------
+        >>> from softstep import Digits, ProgressBoard, SoftmaxRegression, Trainer
+        >>> class Plotted(SoftmaxRegression):
+        ...     def training_step(self, batch):
+        ...         loss = super().training_step(batch)
+        ...         self.plot("loss", loss, train=True)
+        ...         return loss
+        >>> model = Plotted(10, lr=0.5)
+        >>> model.board = ProgressBoard(xlabel="epoch", display=False)
+        >>> history = Trainer(max_epochs=3).fit(model, Digits())
+        >>> [round(point.x, 1) for point in model.board.data["train_loss"]]
+        [0.2, 0.7, 1.2, 1.7, 2.1, 2.6]
+        """
+        trainer = vars(self).get("trainer")
+        if trainer is None:
+            raise RuntimeError("plot draws while a trainer fits the model: call it in a step")
+        if self.board is None:
+            from softstep.training.board import ProgressBoard  # above this storey: only when asked
+
+            self.board = ProgressBoard(xlabel="epoch")
+        batches = (trainer.num_train_batches if train else trainer.num_val_batches) or 1
+        points = self.plot_train_per_epoch if train else self.plot_valid_per_epoch
+        place = trainer.epoch_step / batches if train else 1.0
+        self.board.draw(
+            trainer.epoch + place,
+            float(value),
+            f"{'train' if train else 'val'}_{key}",
+            every_n=max(1, int(batches / points)),
+        )
 
     # Files
 
