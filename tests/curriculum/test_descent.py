@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -130,3 +131,89 @@ def test_adaptive_optimizers_leave_a_saddle_sooner() -> None:
     slowest = max(steps[name] for name in ADAPTIVE)
     assert 3 * slowest < steps["sgd"]
     assert slowest < min(steps["momentum"], steps["nesterov"])
+
+
+def colours_of(figure: Any, path: Path) -> int:
+    """How many colours there are in a picture once it is a PNG."""
+    from matplotlib import image
+
+    figure.savefig(path)
+    pixels = image.imread(path)
+    assert min(pixels.shape[:2]) > 250
+    return len(np.unique(pixels.reshape(-1, pixels.shape[-1]), axis=0))
+
+
+@pytest.mark.curriculum("descent", "optimizers on a plateau or a saddle")
+def test_picture_of_optimizers_on_a_saddle(tmp_path: Path) -> None:
+    """Their paths on one surface, and how fast each goes down."""
+    from softstep.plotting import descent_paths
+
+    def saddle(x: Any) -> Any:
+        return x[0] ** 2 - x[1] ** 2
+
+    paths = {
+        name: minimize(saddle, [1.0, 1e-3], name, 40, lambda x: x * [2, -2], lr=0.02)[1]
+        for name in NAMES
+    }
+    figure = descent_paths(saddle, paths, xlim=(-1.2, 1.2), ylim=(-0.5, 1.2))
+    left, right = figure.axes[:2]
+    assert (left.get_xlabel(), left.get_ylabel()) == ("$x_0$", "$x_1$")
+    assert (right.get_xlabel(), right.get_ylabel()) == ("step", "f(x)")
+    assert [text.get_text() for text in right.get_legend().get_texts()] == list(NAMES)
+    for line, path in zip(right.get_lines(), paths.values(), strict=True):
+        np.testing.assert_allclose(line.get_ydata(), [saddle(x) for x in path])
+    assert colours_of(figure, tmp_path / "saddle.png") > 500
+
+
+@pytest.mark.curriculum("descent", "plots: contour, quiver, tangent")
+def test_contour_with_the_path(tmp_path: Path) -> None:
+    """The level curves of x0^2 + x1^2 with the path from (-3, 4)."""
+    from softstep.plotting import contour
+
+    _, path = gradient_descent(lambda x: np.sum(x**2), [-3.0, 4.0], lr=0.1, step_num=20)
+    figure = contour(lambda x: np.sum(x**2), path)
+    ax = figure.axes[0]
+    drawn = [line for line in ax.get_lines() if len(line.get_xdata()) == 21]
+    assert len(drawn) == 1
+    np.testing.assert_array_equal(np.transpose(drawn[0].get_data()), path)
+    (left, right), (low, high) = ax.get_xlim(), ax.get_ylim()
+    assert left < -3
+    assert high > 4
+    assert right > path[-1, 0]
+    assert low < path[-1, 1]
+    assert colours_of(figure, tmp_path / "contour.png") > 100
+
+
+@pytest.mark.curriculum("descent", "plots: contour, quiver, tangent")
+def test_quiver_of_the_negative_gradient(tmp_path: Path) -> None:
+    """Arrows of x0^2 + x1^2: they point to the origin and shorten towards it."""
+    from matplotlib.quiver import Quiver
+
+    from softstep.plotting import quiver
+
+    figure = quiver(lambda x: x[0] ** 2 + x[1] ** 2, num=9)
+    (arrows,) = (part for part in figure.axes[0].get_children() if isinstance(part, Quiver))
+    assert arrows.N == 81
+    np.testing.assert_allclose(np.ravel(arrows.U), -2 * arrows.X, atol=1e-8)
+    np.testing.assert_allclose(np.ravel(arrows.V), -2 * arrows.Y, atol=1e-8)
+    assert colours_of(figure, tmp_path / "quiver.png") > 100
+
+
+@pytest.mark.curriculum("descent", "plots: contour, quiver, tangent")
+def test_function_with_its_tangent(tmp_path: Path) -> None:
+    """0.01 x^2 + 0.1 x with its tangent at 5, as in the book."""
+    from softstep.numerical import tangent_line
+    from softstep.plotting import tangent
+
+    def f(x: Any) -> Any:
+        return 0.01 * x**2 + 0.1 * x
+
+    line = tangent_line(f, 5)
+    assert line.slope == pytest.approx(0.2, abs=1e-10)
+    figure = tangent(f, 5, xlim=(0, 20))
+    curve, straight, point = figure.axes[0].get_lines()
+    np.testing.assert_allclose(curve.get_ydata(), f(np.asarray(curve.get_xdata())))
+    np.testing.assert_allclose(straight.get_ydata(), line(straight.get_xdata()))
+    assert point.get_xdata() == [5]
+    assert point.get_ydata() == [pytest.approx(0.75)]
+    assert colours_of(figure, tmp_path / "tangent.png") > 50

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 
@@ -160,3 +162,27 @@ def test_softmax_has_linear_decision_boundaries(rng: np.random.Generator) -> Non
     assert same.sum() > 200
     middle = losses.softmax((first + second)[same] / 2 @ weight.T + bias).argmax(axis=1)
     np.testing.assert_array_equal(middle, classes[:2000][same])
+
+
+@pytest.mark.curriculum("losses", "softmax facts")
+def test_picture_of_linear_decision_boundaries(rng: np.random.Generator, tmp_path: Path) -> None:
+    """A picture: the drawn boundaries are where the two largest logits are equal."""
+    from softstep import ArrayDataModule, SoftmaxRegression, Trainer
+    from softstep.plotting import decision_boundaries
+
+    y = rng.integers(0, 3, 300)
+    x = (rng.normal(size=(300, 2)) + 4 * np.array([[1, 0], [-1, 1], [-1, -1]])[y]).astype("f4")
+    model = SoftmaxRegression(num_outputs=3, lr=0.1)
+    Trainer(max_epochs=10).fit(model, ArrayDataModule(x, y))
+    figure = decision_boundaries(model, x, y)
+    ax = figure.axes[0]
+    assert (ax.get_xlabel(), ax.get_ylabel()) == ("$x_0$", "$x_1$")
+    lines = [part for part in ax.collections if not len(part.get_facecolor())]
+    on_lines = np.concatenate([path.vertices for line in lines for path in line.get_paths()])
+    assert len(on_lines) > 200
+    logits = np.sort(model(on_lines.astype(np.float32)), axis=1)
+    assert np.median(logits[:, 2] - logits[:, 1]) < 1e-3
+    # Interpolated between points of a grid: exact but where three classes meet.
+    assert (logits[:, 2] - logits[:, 1]).max() < 0.5
+    figure.savefig(tmp_path / "boundaries.png")
+    assert (tmp_path / "boundaries.png").stat().st_size > 5000
