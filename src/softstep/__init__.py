@@ -61,6 +61,7 @@ from softstep.training import (
     ProgressBoard,
     ProgressPlot,
     Trainer,
+    compare_learning_rates,
     evaluate,
 )
 
@@ -114,6 +115,7 @@ __all__ = [
     "WeightDecayScratch",
     "__version__",
     "add_to_class",
+    "compare_learning_rates",
     "evaluate",
     "from_one_hot",
     "information",

@@ -9,6 +9,7 @@ from softstep.training.clipping import clip_gradients
 from softstep.training.early_stopping import EarlyStopping
 from softstep.training.evaluation import evaluate
 from softstep.training.history import EpochRecord, Totals
+from softstep.training.learning_rates import compare_learning_rates
 from softstep.training.progress_plot import ProgressPlot
 from softstep.training.state_file import CheckpointError
 from softstep.training.trainer import Trainer
@@ -25,5 +26,6 @@ __all__ = [
     "Totals",
     "Trainer",
     "clip_gradients",
+    "compare_learning_rates",
     "evaluate",
 ]

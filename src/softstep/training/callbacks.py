@@ -44,7 +44,10 @@ class Callback:
     last: bool = False
 
     def on_fit_begin(self, trainer: Trainer) -> None:
-        """Forget the training before; called when the trainer knows model, optimizer and data."""
+        """Forget the training before; called when the trainer knows model, optimizer and data.
+
+        When a training goes on, ``trainer.history`` holds its epochs already.
+        """
 
     def on_epoch_begin(self, trainer: Trainer) -> None:
         """Prepare the epoch ``trainer.epoch``, of which ``trainer.epoch_step`` steps were made.

@@ -22,7 +22,8 @@ class Checkpoint(Callback):
 
     ``Trainer.fit(model, data, resume=path)`` goes on where the file was written, to the same bits
     as if nothing had happened. A file is replaced as a whole: whenever the process or the machine
-    dies, the complete old or the complete new one is there. It is read without executing anything.
+    dies, the complete old or the complete new one is there (and perhaps a part of one, which nobody
+    reads, as ``.softstep-*.tmp``). It is read without executing anything.
 
     Parameters
     ----------

@@ -56,14 +56,10 @@ class ProgressPlot(Callback):
                 raise ValueError(f"monitors holds {name!r}; accepted: {accepted}")
 
     def on_fit_begin(self, trainer: Any) -> None:
-        """Begin anew, in a drawing of its own."""
+        """Begin anew, in a drawing of its own, with the epochs that a checkpoint tells of."""
         self.board.clear()
-
-    def on_epoch_begin(self, trainer: Any) -> None:
-        """Draw what a checkpoint tells of the epochs before."""
-        if not self.board.data:
-            for record in trainer.history:
-                self._draw(record)
+        for record in trainer.history:
+            self._draw(record)
 
     def on_epoch_end(self, trainer: Any, record: EpochRecord) -> None:
         """Draw the epoch."""

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -18,7 +19,14 @@ from softstep.training.state_file import CheckpointError, pack
 if TYPE_CHECKING:
     from softstep.training.trainer import Trainer
 
-__all__ = ["collect", "data_identity", "optimizer_settings", "restore"]
+__all__ = [
+    "collect",
+    "data_identity",
+    "optimizer_settings",
+    "restore",
+    "restore_callbacks",
+    "snapshot",
+]
 
 _FIELDS = [field.name for field in dataclasses.fields(EpochRecord)]
 _OPTIONAL = {"train_accuracy", "val_loss", "val_accuracy"}
@@ -57,11 +65,10 @@ def restore(trainer: Trainer, model: Module, path: Any, state: Mapping[str, Any]
     Raises
     ------
     CheckpointError
-        It is not of this model, this optimizer or these data, or damaged. The caller puts the
-        parameters back.
+        It is not of this model, this optimizer or these data, or damaged. The model may have been
+        changed then: see `snapshot`.
     """
-    modules = [module.training_state() for module in model.modules()]
-    try:
+    with _explained(path):
         _compare(path, "model", state["model"], _model_identity(model))
         _compare(path, "optimizer", state["optimizer"]["configured"], trainer._optimizer_settings)
         _compare(path, "data", state["data"], trainer._data_identity)
@@ -72,15 +79,46 @@ def restore(trainer: Trainer, model: Module, path: Any, state: Mapping[str, Any]
         history = _records(state)
         _restore_position(trainer, state["position"], len(history))
         trainer.history[:] = history
-        _restore_callbacks(trainer, state["callbacks"])
-    except BaseException as error:
-        for module, found in zip(model.modules(), modules, strict=True):
-            module.accept_training_state(found)
-        if isinstance(error, CheckpointError):
-            raise
-        if isinstance(error, (AttributeError, KeyError, TypeError, ValueError)):
-            raise CheckpointError(path, f"is damaged, or not of this training: {error}") from None
+
+
+def restore_callbacks(trainer: Trainer, path: Any, state: Mapping[str, Any]) -> None:
+    """Give each callback the state of the next one of its class; CheckpointError as `restore`."""
+    with _explained(path):
+        waiting = [(str(found["name"]), found["state"]) for found in state["callbacks"]]
+        for callback in trainer.callbacks:
+            for i, (name, found) in enumerate(waiting):
+                if name == type(callback).__name__:
+                    try:
+                        callback.load_state_dict(found)
+                    except (AttributeError, KeyError, TypeError, ValueError) as error:
+                        raise ValueError(f"the state of the callback {name}: {error}") from None
+                    del waiting[i]
+                    break
+
+
+def snapshot(model: Module) -> Callable[[], None]:
+    """Return a function that gives a model back the parameters and the state that it has now."""
+    parameters = [(parameter, parameter._data) for parameter in model.parameters()]
+    states = [(module, module.training_state()) for module in model.modules()]
+
+    def put_back() -> None:
+        for parameter, data in parameters:
+            parameter._data = data
+        for module, state in states:
+            module.accept_training_state(state)
+
+    return put_back
+
+
+@contextlib.contextmanager
+def _explained(path: Any) -> Iterator[None]:
+    """Say which file it is that does not fit."""
+    try:
+        yield
+    except CheckpointError:
         raise
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
+        raise CheckpointError(path, f"is damaged, or not of this training: {error}") from None
 
 
 def optimizer_settings(optimizer: Any) -> dict[str, Any]:
@@ -175,20 +213,6 @@ def _restore_position(trainer: Trainer, position: Mapping[str, Any], epochs: int
     trainer._seconds = check_number("seconds", position["seconds"])
     trainer.epoch, trainer.step, trainer.epoch_step = epoch, step, epoch_step
     trainer._totals = totals
-
-
-def _restore_callbacks(trainer: Trainer, states: list[Any]) -> None:
-    """Give each callback the state of the next one of its class in the checkpoint."""
-    waiting = [(str(found["name"]), found["state"]) for found in states]
-    for callback in trainer.callbacks:
-        for i, (name, found) in enumerate(waiting):
-            if name == type(callback).__name__:
-                try:
-                    callback.load_state_dict(found)
-                except (KeyError, TypeError, ValueError) as error:
-                    raise ValueError(f"the state of the callback {name}: {error}") from None
-                del waiting[i]
-                break
 
 
 def _table(history: list[EpochRecord]) -> tuple[NDArray[np.float64], NDArray[np.uint8]]:

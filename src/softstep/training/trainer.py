@@ -22,7 +22,14 @@ from softstep.training.fused import FusedEvaluation, FusedTraining, fused_traini
 from softstep.training.history import EpochRecord, Totals
 from softstep.training.layered import LayeredEvaluation, LayeredTraining, layered_training
 from softstep.training.progress import Progress
-from softstep.training.resuming import collect, data_identity, optimizer_settings, restore
+from softstep.training.resuming import (
+    collect,
+    data_identity,
+    optimizer_settings,
+    restore,
+    restore_callbacks,
+    snapshot,
+)
 from softstep.training.state_file import read_state, write_state
 from softstep.training.stepwise import StepwiseEvaluation, StepwiseTraining
 
@@ -182,14 +189,16 @@ class Trainer:
             self.epoch = self.step = self.epoch_step = 0
             self.should_stop, self._totals, self._seconds = False, Totals(), 0.0
             self._is_whole = False
-            before = [(parameter, parameter._data) for parameter in model.parameters()]
+            put_back = snapshot(model)
             self.optim = self._configure(model)
             with limited(self.threads, self.optim):
                 try:
                     self._prepare(model, data)
-                    self._call("on_fit_begin")
                     if checkpoint is not None:
                         restore(self, model, resume, checkpoint)
+                    self._call("on_fit_begin")
+                    if checkpoint is not None:
+                        restore_callbacks(self, resume, checkpoint)
                         self._show_steps(self.step)
                     self._is_whole = True
                     while self.epoch < self.max_epochs and not self.should_stop:
@@ -200,8 +209,7 @@ class Trainer:
                         board.flush()
                 except BaseException:
                     if not self._is_whole:  # nothing was trained: not even drawn parameters stay
-                        for parameter, values in before:
-                            parameter._data = values
+                        put_back()
                     self._is_whole = False
                     raise
                 finally:
