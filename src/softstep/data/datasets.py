@@ -11,7 +11,7 @@ from numpy.typing import ArrayLike, DTypeLike, NDArray
 
 from softstep.data.mapped import MappedFiles
 
-__all__ = ["ArrayDataset", "Arrays", "Batch", "Dataset", "IndexedDataset"]
+__all__ = ["ArrayDataset", "Arrays", "Batch", "Dataset", "IndexedDataset", "at_epoch"]
 
 Batch: TypeAlias = tuple[NDArray[Any], ...]
 """A batch: one array per array of the data set, usually (X, y)."""
@@ -32,6 +32,12 @@ class Dataset(Protocol):
     def take(self, rows: slice | NDArray[np.int64]) -> Batch:
         """Return the batch of these rows, as arrays of its own (no views of the data)."""
         ...
+
+
+def at_epoch(dataset: Any, epoch: int) -> Any:
+    """Return a data set as it is in an epoch; most are the same in all."""
+    method = getattr(dataset, "at_epoch", None)
+    return dataset if method is None else method(epoch)
 
 
 class IndexedDataset:

@@ -1,17 +1,22 @@
-"""Loaders: a data set cut into batches, in order or in the shuffled order of an epoch."""
+"""Loaders: a data set cut into batches, in order, shuffled, drawn, or as a sampler says."""
 
 from __future__ import annotations
 
 import operator
-from collections.abc import Iterator
-from typing import Any
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any, Protocol, TypeAlias
 
 import numpy as np
+from numpy.typing import ArrayLike, NDArray
 
 from softstep.data._permutation import Permutation, permutation
-from softstep.data.datasets import Batch, Dataset
+from softstep.data.datasets import Batch, Dataset, at_epoch
+from softstep.data.draws import draws
 
-__all__ = ["DataLoader"]
+__all__ = ["DataLoader", "Sampler"]
+
+Sampler: TypeAlias = Iterable[int] | Callable[[int], Iterable[int]]
+"""Row numbers, or a function that gives those of an epoch."""
 
 _ORDER_ROWS = 8192  # how much of the order is computed at a time: cheap per row, and 64 KiB
 
@@ -27,6 +32,55 @@ def integer(name: str, value: Any, least: int) -> int:
     if number < least:
         raise ValueError(f"{name} must be >= {least}, got {number}")
     return number
+
+
+def checked_rows(name: str, rows: ArrayLike, n: int) -> NDArray[np.int64]:
+    """Return row numbers as int64, each from 0 to n - 1."""
+    array = np.asarray(rows)
+    if array.ndim != 1:
+        raise ValueError(f"{name} must be a list of rows, got the shape {array.shape}")
+    if array.size and array.dtype.kind not in "iu":
+        raise TypeError(f"{name} must hold integers, got {array.dtype}")
+    wrong = (array < 0) | (array >= n)
+    if wrong.any():
+        at = int(wrong.argmax())
+        raise IndexError(f"{name}[{at}] is {array[at]}, accepted: 0 to {n - 1}")
+    return array.astype(np.int64, copy=False)
+
+
+class _Order(Protocol):
+    """The rows of a pass, as many at a time as are asked for."""
+
+    def __len__(self) -> int: ...
+
+    def take(self, start: int, stop: int) -> NDArray[np.int64]: ...
+
+
+class _Rows:
+    """An order that is written down."""
+
+    def __init__(self, rows: NDArray[np.int64]) -> None:
+        self.rows = rows
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def take(self, start: int, stop: int) -> NDArray[np.int64]:
+        return self.rows[start:stop]
+
+
+class _Drawn:
+    """Rows drawn with replacement: each of n with the same probability at each of n places."""
+
+    def __init__(self, n: int, seed: int, epoch: int) -> None:
+        self.n, self.seed, self.epoch = n, seed, epoch
+
+    def __len__(self) -> int:
+        return self.n
+
+    def take(self, start: int, stop: int) -> NDArray[np.int64]:
+        numbers = draws("replacement", self.seed, self.epoch, np.arange(start, stop))
+        return (numbers * self.n).astype(np.int64)
 
 
 class DataLoader:
@@ -47,6 +101,13 @@ class DataLoader:
         Of the shuffle; at least 0.
     drop_last : bool, default False
         Leave out a last batch that is shorter than the others.
+    replacement : bool, default False
+        Draw ``len(dataset)`` rows with replacement instead: some come twice, some not at all. What
+        is drawn depends on seed and epoch alone.
+    sampler : iterable of int, or callable, optional
+        Which rows come, in which order: row numbers (a list, an array, any object that can be
+        iterated over again and again and ends), or a function of the epoch that returns such.
+        Without ``shuffle`` and ``replacement``.
 
     Attributes
     ----------
@@ -57,7 +118,11 @@ class DataLoader:
     Raises
     ------
     TypeError, ValueError
-        ``dataset`` is no data set, ``batch_size`` or ``seed`` no such integer.
+        ``dataset`` is no data set, ``batch_size`` or ``seed`` no such integer; more than one of
+        ``shuffle``, ``replacement`` and ``sampler`` is given; ``sampler`` can be iterated over only
+        once or, at a pass, gives no integers.
+    IndexError
+        At a pass: a row of the sampler is not from 0 to ``len(dataset) - 1``.
 
     Examples
     --------
@@ -66,6 +131,9 @@ class DataLoader:
     >>> loader = DataLoader(ArrayDataset(np.arange(5.0), np.arange(5)), batch_size=2)
     >>> len(loader), [y.tolist() for X, y in loader]
     (3, [[0, 1], [2, 3], [4]])
+    >>> loader = DataLoader(loader.dataset, batch_size=2, sampler=lambda epoch: [4, 1, epoch])
+    >>> [y.tolist() for X, y in loader], [y.tolist() for X, y in loader]
+    ([[4, 1], [0]], [[4, 1], [1]])
     """
 
     def __init__(
@@ -76,6 +144,8 @@ class DataLoader:
         shuffle: bool = False,
         seed: int = 0,
         drop_last: bool = False,
+        replacement: bool = False,
+        sampler: Sampler | None = None,
     ) -> None:
         # An ndarray has a length and a take(), too, but that gives single values.
         if isinstance(dataset, np.ndarray) or not isinstance(dataset, Dataset):
@@ -88,6 +158,21 @@ class DataLoader:
         self.shuffle = bool(shuffle)
         self.seed = integer("seed", seed, 0)
         self.drop_last = bool(drop_last)
+        self.replacement = bool(replacement)
+        if self.shuffle + self.replacement + (sampler is not None) > 1:
+            raise ValueError("only one of shuffle, replacement and sampler may be given")
+        if sampler is not None and not callable(sampler):
+            if not isinstance(sampler, Iterable) or isinstance(sampler, (str, bytes)):
+                raise TypeError(
+                    "sampler must be row numbers or a function of the epoch, "
+                    f"got {type(sampler).__name__}"
+                )
+            if iter(sampler) is sampler:
+                raise TypeError(
+                    "sampler must be something that can be iterated over again and again, such "
+                    f"as a list or a function of the epoch, got {type(sampler).__name__}"
+                )
+        self.sampler = sampler
         self.epoch = 0
 
     def set_epoch(self, epoch: int) -> None:
@@ -98,31 +183,50 @@ class DataLoader:
         """Return the shuffled order of an epoch; default: of the next pass."""
         return permutation(len(self.dataset), self.seed, self.epoch if epoch is None else epoch)
 
+    def _rows(self, epoch: int) -> _Order | None:
+        """Return the rows of a pass; None for all in their order."""
+        n = len(self.dataset)
+        if self.sampler is not None:
+            sampler = self.sampler
+            given = sampler(epoch) if callable(sampler) else sampler
+            rows = given if isinstance(given, np.ndarray) else np.array(list(given))
+            return _Rows(checked_rows("sampler", rows, n))
+        if self.replacement:
+            return _Drawn(n, self.seed, epoch)
+        return self.order(epoch) if self.shuffle else None
+
     def __len__(self) -> int:
-        """Return the number of batches of a pass."""
-        whole, rest = divmod(len(self.dataset), self.batch_size)
+        """Return the number of batches of a pass; with a sampler, of the next one."""
+        rows = self.dataset if self.sampler is None else self._rows(self.epoch)
+        return self._batch_count(len(rows))  # type: ignore[arg-type]
+
+    def _batch_count(self, rows: int) -> int:
+        whole, rest = divmod(rows, self.batch_size)
         return whole + (rest > 0 and not self.drop_last)
 
     def __iter__(self) -> Iterator[Batch]:
-        order = self.order() if self.shuffle else None
+        epoch = self.epoch
         self.epoch += 1
-        return self._batches(order)
+        return self._batches(at_epoch(self.dataset, epoch), self._rows(epoch))
 
-    def _batches(self, order: Permutation | None) -> Iterator[Batch]:
+    def _batches(self, dataset: Dataset, rows: _Order | None) -> Iterator[Batch]:
         size = self.batch_size
-        stop = min(len(self.dataset), len(self) * size)
-        if order is None:
+        n = len(dataset) if rows is None else len(rows)
+        stop = min(n, self._batch_count(n) * size)
+        if rows is None:
             for start in range(0, stop, size):
-                yield self.dataset.take(slice(start, min(start + size, stop)))
+                yield dataset.take(slice(start, min(start + size, stop)))
             return
         block = size * max(1, _ORDER_ROWS // size)
         for first in range(0, stop, block):
-            rows = order.take(first, min(first + block, stop))
-            for start in range(0, len(rows), size):
-                yield self.dataset.take(rows[start : start + size])
+            order = rows.take(first, min(first + block, stop))
+            for start in range(0, len(order), size):
+                yield dataset.take(order[start : start + size])
 
     def __repr__(self) -> str:
+        how = "replacement=True" if self.replacement else f"shuffle={self.shuffle}"
+        how = how if self.sampler is None else f"sampler={type(self.sampler).__name__}"
         return (
-            f"DataLoader({self.dataset!r}, batch_size={self.batch_size}, shuffle={self.shuffle}, "
+            f"DataLoader({self.dataset!r}, batch_size={self.batch_size}, {how}, "
             f"seed={self.seed}, drop_last={self.drop_last})"
         )

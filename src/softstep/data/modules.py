@@ -12,7 +12,7 @@ from numpy.typing import ArrayLike, NDArray
 from softstep.data.datasets import ArrayDataset, Arrays, Dataset
 from softstep.data.loaders import DataLoader, integer
 
-__all__ = ["ArrayDataModule", "DataModule"]
+__all__ = ["DataModule"]
 
 _LOADERS = ("get_dataloader", "train_dataloader", "val_dataloader", "get_tensorloader")
 
@@ -257,69 +257,3 @@ class _TestData(DataModule):
 def _arrays(data: Dataset | None) -> Arrays | None:
     # Not a subclass of ArrayDataset either: it may change what take() gives.
     return data.arrays() if type(data) is ArrayDataset else None
-
-
-class ArrayDataModule(DataModule):
-    """Train on arrays you already have, in memory or memory-mapped, without a copy.
-
-    Parameters
-    ----------
-    x : (n, ...) array_like
-        Features: real numbers of any type. uint8, float32 and float64 rows take the fused path.
-    y : (n,) or (n, C) array_like
-        Targets: class indices of any integer type, or real numbers.
-    x_val, y_val : array_like, optional
-        The same for validation.
-    batch_size, seed
-        As in `DataModule`.
-    scale, shift : float or (K,) array_like, optional
-        Train on ``x * scale + shift``, for example ``scale=1 / 255`` for images of bytes.
-
-    Raises
-    ------
-    TypeError, ValueError
-        The arrays hold no numbers, differ in length, or the shapes of training and validation rows
-        differ; only one of ``x_val`` and ``y_val`` was given; other arguments as in `DataModule`.
-
-    Examples
-    --------
-    >>> import numpy as np
-    >>> data = ArrayDataModule(np.eye(4, dtype=np.float32), [0, 1, 1, 0], batch_size=2)
-    >>> len(data.train), data.val is None
-    (4, True)
-    >>> [X.shape for X, y in data.train_dataloader()]
-    [(2, 4), (2, 4)]
-    """
-
-    def __init__(
-        self,
-        x: ArrayLike,
-        y: ArrayLike,
-        x_val: ArrayLike | None = None,
-        y_val: ArrayLike | None = None,
-        *,
-        batch_size: int = 32,
-        scale: ArrayLike | None = None,
-        shift: ArrayLike | None = None,
-        seed: int = 0,
-    ) -> None:
-        if (x_val is None) != (y_val is None):
-            raise ValueError("x_val and y_val must be given together")
-        super().__init__(batch_size=batch_size, seed=seed, val=x_val is not None)
-        self.train = _float_dataset(x, y, scale, shift)
-        if x_val is not None and y_val is not None:
-            self.val = _float_dataset(x_val, y_val, scale, shift)
-            for name, mine, other in zip("xy", self.train.tensors, self.val.tensors, strict=True):
-                if mine.shape[1:] != other.shape[1:]:
-                    raise ValueError(
-                        f"{name}_val must have rows of shape {mine.shape[1:]} as {name} has, "
-                        f"got {other.shape[1:]}"
-                    )
-
-
-def _float_dataset(
-    x: ArrayLike, y: ArrayLike, scale: ArrayLike | None, shift: ArrayLike | None
-) -> ArrayDataset:
-    features = np.asarray(x)
-    dtype = np.float64 if features.dtype.newbyteorder("=") == np.float64 else np.float32
-    return ArrayDataset(features, y, scale=scale, shift=shift, dtype=dtype)

@@ -11,9 +11,8 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from softstep.data._permutation import permutation
-from softstep.data.datasets import ArrayDataset, Batch, Dataset, IndexedDataset
-from softstep.data.loaders import integer
-from softstep.data.transformed import at_epoch
+from softstep.data.datasets import ArrayDataset, Batch, Dataset, IndexedDataset, at_epoch
+from softstep.data.loaders import checked_rows, integer
 
 __all__ = ["Subset", "part_size", "random_split", "split_rows", "train_val_test_split"]
 
@@ -207,20 +206,6 @@ def part_size(name: str, value: Any, n: int) -> int:
     if count > n:
         raise ValueError(f"{name} must be at most the {n} rows there are, got {count}")
     return count
-
-
-def checked_rows(name: str, rows: ArrayLike, n: int) -> NDArray[np.int64]:
-    """Return row numbers as int64, each from 0 to n - 1."""
-    array = np.asarray(rows)
-    if array.ndim != 1:
-        raise ValueError(f"{name} must be a list of rows, got the shape {array.shape}")
-    if array.size and array.dtype.kind not in "iu":
-        raise TypeError(f"{name} must hold integers, got {array.dtype}")
-    wrong = (array < 0) | (array >= n)
-    if wrong.any():
-        at = int(wrong.argmax())
-        raise IndexError(f"{name}[{at}] is {array[at]}, accepted: 0 to {n - 1}")
-    return array.astype(np.int64, copy=False)
 
 
 def _counts(sizes: Sequence[float], n: int) -> list[int]:

@@ -7,10 +7,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from softstep.data.datasets import ArrayDataset, Batch, Dataset, IndexedDataset
+from softstep.data.datasets import ArrayDataset, Batch, Dataset, IndexedDataset, at_epoch
 from softstep.data.transforms import Compose, Normalize, ToTensor, Transform
 
-__all__ = ["TransformedDataset", "at_epoch", "transformed"]
+__all__ = ["TransformedDataset", "transformed"]
 
 
 class TransformedDataset(IndexedDataset):
@@ -78,12 +78,6 @@ class TransformedDataset(IndexedDataset):
 
     def __repr__(self) -> str:
         return f"TransformedDataset({self.dataset!r}, {self.transform.transforms[0]!r})"
-
-
-def at_epoch(dataset: Any, epoch: int) -> Any:
-    """Return a data set as it is in an epoch; most are the same in all."""
-    method = getattr(dataset, "at_epoch", None)
-    return dataset if method is None else method(epoch)
 
 
 def transformed(data: Dataset, transform: Transform | None, *, train: bool) -> Dataset:

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from softstep import kernels
 from softstep.data import permutation
+from softstep.data.mapped import MappedFiles
 from softstep.models.affine import AffineModel
 from softstep.models.checks import check_integer
 from softstep.models.linear_regression import LinearRegression
@@ -133,6 +134,7 @@ class _Rows:
         model.infer(self.x.shape[1])
         self.target = np.ascontiguousarray(model.targets(y))
         self.options = {"scale": scale, "shift": shift}
+        self.files = MappedFiles((self.x, self.target))
 
 
 class FusedEvaluation:
@@ -144,6 +146,7 @@ class FusedEvaluation:
     def run(self) -> Totals:
         """Evaluate the model as it is now."""
         model = self.model
+        self.rows.files.check()
         run = self.kernels.evaluate(
             self.rows.x, self.rows.target, model.weight.data, model.bias.data,
             threads=model.threads, **self.rows.options,
@@ -194,6 +197,7 @@ class FusedTraining:
         start = first * self.batch_size
         while start < len(order):
             allowed = before() * self.batch_size
+            self.rows.files.check()
             # Where calls end does not depend on where the epoch was begun: sums of losses, too, are
             # the same when a training goes on.
             stop = min(start - start % self.call_rows + self.call_rows, start + allowed, len(order))

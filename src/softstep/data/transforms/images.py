@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from softstep.data.draws import draws
 from softstep.data.loaders import integer
 from softstep.data.resizing import resize_images
 from softstep.data.transforms.base import BatchTransform
 
-__all__ = ["RandomHorizontalFlip", "Resize", "draws", "image_size"]
+__all__ = ["RandomHorizontalFlip", "Resize", "image_size"]
 
 
 class Resize(BatchTransform):
@@ -102,30 +102,13 @@ class RandomHorizontalFlip(BatchTransform):
         """Mirror the rows whose lot it is."""
         if x.ndim < 2:
             raise ValueError(f"x must be images (B, ..., width), got the shape {x.shape}")
-        flipped = draws(self.seed, epoch, rows) < self.p
+        flipped = draws("flip", self.seed, epoch, rows) < self.p
         result = x.copy()
         result[flipped] = x[flipped, ..., ::-1]
         return result
 
     def __repr__(self) -> str:
         return f"RandomHorizontalFlip({self.p}, seed={self.seed})"
-
-
-def draws(seed: int, epoch: int, rows: NDArray[np.int64]) -> NDArray[np.float64]:
-    """Return a number in [0, 1) for each row, a function of seed, epoch and row.
-
-    The key is BLAKE2b of seed and epoch; a row's number is an output of the SplitMix64 generator
-    that starts there, as in ``_permutation.pyx``.
-    """
-    text = f"{seed} {epoch}".encode()
-    key = hashlib.blake2b(text, digest_size=8, person=b"softstep.rows.v1").digest()
-    state = np.asarray(rows).astype(np.uint64) + np.uint64(1)
-    state *= np.uint64(0x9E3779B97F4A7C15)
-    state += np.frombuffer(key, "<u8").astype(np.uint64)
-    state = (state ^ (state >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
-    state = (state ^ (state >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
-    state ^= state >> np.uint64(31)
-    return (state >> np.uint64(11)).astype(np.float64) * 2.0**-53
 
 
 def image_size(name: str, value: Any) -> tuple[int, int]:
