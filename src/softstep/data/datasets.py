@@ -200,11 +200,13 @@ class ArrayDataset(IndexedDataset):
         fresh = not isinstance(rows, slice)
         x = _rows(features, rows)
         flat = x.reshape(len(x), math.prod(self.item_shape))
-        # One pass where possible: the product converts as it goes.
-        if self.scale is not None:
-            flat = np.multiply(flat, self.scale, dtype=self.dtype, casting="unsafe", order="C")
-        elif not fresh or flat.dtype != self.dtype:
-            flat = flat.astype(self.dtype, order="C")
+        if self.scale is not None and flat.dtype == self.dtype:
+            flat = np.multiply(flat, self.scale, order="C")
+        else:
+            if not fresh or flat.dtype != self.dtype or not flat.flags.c_contiguous:
+                flat = flat.astype(self.dtype, order="C")
+            if self.scale is not None:  # faster than a product that converts as it goes
+                flat *= self.scale
         if self.shift is not None:
             flat += self.shift
         return flat.reshape(len(x), *self.item_shape)

@@ -10,6 +10,7 @@ from softstep.bench.cases import (
     figures,
     linear,
     linear_cross_entropy,
+    loaders,
     losses,
     optimizers,
     softmax,
@@ -26,6 +27,7 @@ TIMED: tuple[Case[Any], ...] = (
     *linear_cross_entropy.CASES,
     *losses.CASES,
     *optimizers.CASES,
+    *loaders.CASES,
 )
 """Those that are timed in turns with peers."""
 
