@@ -55,8 +55,9 @@ def resize_images(
     largest = max(height, size[0]) * max(width, size[1]) * np.dtype(compute).itemsize
     step = max(1, _CHUNK_BYTES // largest)
     for start in range(0, len(stack), step):
-        part = _along(stack[start : start + step], 1, size[0], compute, antialias)
-        part = _along(part, 2, size[1], compute, antialias)
+        with np.errstate(invalid="ignore"):  # an infinity with the weight 0
+            part = _along(stack[start : start + step], 1, size[0], compute, antialias)
+            part = _along(part, 2, size[1], compute, antialias)
         if images.dtype == np.uint8:
             part = np.floor(part + compute(0.5))  # means of bytes: never below 0 or above 255
         result[start : start + step] = part
