@@ -125,7 +125,7 @@ def test_what_import_loads() -> None:
     ours = {"softstep", "numpy", "cython_runtime"}
     others = {top for top in tops if top not in ours and not top.startswith("_cython_")}
     assert others <= sys.stdlib_module_names
-    assert len(names) < 130  # 95 at the time of writing, softstep's own 50 among them
+    assert len(names) < 170  # 138 at the time of writing, softstep's own 88 among them
 
 
 def test_one_level_is_loaded() -> None:
@@ -212,11 +212,12 @@ def test_import_order_of_the_storeys() -> None:
         if not module.name.rpartition(".")[2].startswith(("_native_", "__main__"))
     ]
     assert len(names) > 30
-    # Each in a new set of modules; the compiled ones cannot be loaded twice and stay.
+    # Each in a new set of modules; the compiled ones cannot be loaded twice and stay. What softstep
+    # itself loads is loaded in its order, whichever of them is asked for.
     code = f"""
     import importlib, sys
     import numpy, softstep
-    for name in {names!r}:
+    for name in sorted(set({names!r}) - (set(sys.modules) - {{"softstep"}})):
         for loaded in list(sys.modules):
             native = loaded.rpartition(".")[2].startswith(("_native_", "_cpu", "_permutation"))
             if loaded.partition(".")[0] == "softstep" and not native:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -10,6 +9,7 @@ from typing import Any, NamedTuple
 __all__ = ["DownloadError", "PublishedFile", "fetch_files"]
 
 _TIMEOUT = (10, 60)  # seconds to connect, and between two pieces
+_PIECE = 1 << 16
 
 
 class PublishedFile(NamedTuple):
@@ -72,7 +72,7 @@ def fetch_files(
 def _fetch(pooch: Any, url: str, name: str, expected: PublishedFile, folder: Path) -> None:
     import requests  # pooch's own
 
-    receiver = _Receiver(pooch, expected.size)
+    receiver = _Receiver(expected.size)
     advice = f"put the file into {folder} by hand, or try again"
     try:
         pooch.retrieve(
@@ -105,25 +105,21 @@ class _TooLongError(Exception):
 class _Receiver:
     """What pooch calls to download; it stops where the published file ends."""
 
-    def __init__(self, pooch: Any, size: int) -> None:
-        # "identity": requests would decompress what a server calls encoded, and change the hash.
-        self.downloader = pooch.HTTPDownloader(
-            progressbar=sys.stderr is not None and sys.stderr.isatty(),
-            timeout=_TIMEOUT,
-            headers={"Accept-Encoding": "identity"},
-        )
+    def __init__(self, size: int) -> None:
         self.size, self.received = size, 0
 
     def __call__(self, url: str, output_file: str, _pooch: Any) -> None:
-        with Path(output_file).open("wb") as self.file:
-            self.downloader(url, self, None)
+        import requests
 
-    def write(self, piece: bytes) -> None:
-        """Write a piece of the file."""
-        self.received += len(piece)
-        if self.received > self.size:
-            raise _TooLongError
-        self.file.write(piece)
-
-    def flush(self) -> None:
-        """Do nothing: the file is read when it is closed."""
+        # "identity": requests would decompress what a server calls encoded, and change the hash.
+        headers = {"Accept-Encoding": "identity"}
+        with (
+            requests.get(url, headers=headers, timeout=_TIMEOUT, stream=True) as response,
+            Path(output_file).open("wb") as file,
+        ):
+            response.raise_for_status()
+            for piece in response.iter_content(_PIECE):
+                self.received += len(piece)
+                if self.received > self.size:
+                    raise _TooLongError
+                file.write(piece)
