@@ -146,13 +146,15 @@ def test_everything_public_says_what_it_is() -> None:
 @pytest.mark.parametrize(
     "name",
     [
-        name
-        for name in softstep.kernels.__all__
-        if inspect.isfunction(getattr(softstep.kernels, name))
+        f"{module}.{name}"
+        for module in ("kernels", "information", "losses", "numerical")
+        for name in getattr(softstep, module).__all__
+        if inspect.isfunction(getattr(getattr(softstep, module), name))
     ],
 )
-def test_kernels_have_an_example_and_name_every_argument(name: str) -> None:
-    function = getattr(softstep.kernels, name)
+def test_functions_have_an_example_and_name_every_argument(name: str) -> None:
+    module, _, own = name.partition(".")
+    function = getattr(getattr(softstep, module), own)
     documented = function.__doc__
     assert ">>>" in documented
     for argument in inspect.signature(function).parameters:

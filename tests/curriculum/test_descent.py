@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from softstep import numerical
 from softstep.numerical import (
     SimpleNet,
     check_gradient,
@@ -36,6 +37,7 @@ def test_numerical_gradient(rng: np.random.Generator) -> None:
 @pytest.mark.curriculum("descent", "the tiny net simpleNet")
 def test_simple_net() -> None:
     """The book's simpleNet: its logits, loss and dW, by numerical and by analytic gradient."""
+    assert numerical.simpleNet is SimpleNet
     net = SimpleNet([[-0.48896906, -0.43767281, 0.94069236], [1.56181584, -0.6269286, -2.09184833]])
     x, t = np.array([0.6, 0.9]), 0
     logits = [1.11225282, -0.82683942, -1.31824808]

@@ -13,7 +13,7 @@ from softstep.numerical.differences import (
 )
 from softstep.numerical.formats import NumberFormat, NumberFormats, number_formats
 from softstep.numerical.least_squares import least_squares
-from softstep.numerical.simple_net import SimpleNet
+from softstep.numerical.simple_net import SimpleNet, simpleNet
 
 __all__ = [
     "GradientError",
@@ -28,5 +28,6 @@ __all__ = [
     "number_formats",
     "numerical_diff",
     "numerical_gradient",
+    "simpleNet",
     "tangent_line",
 ]

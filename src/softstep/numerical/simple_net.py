@@ -11,7 +11,7 @@ from softstep._probabilities import as_float64
 from softstep.kernels import cross_entropy_with_grad
 from softstep.losses import cross_entropy
 
-__all__ = ["SimpleNet"]
+__all__ = ["SimpleNet", "simpleNet"]
 
 
 class SimpleNet:
@@ -85,3 +85,6 @@ class SimpleNet:
             logits, target = logits[np.newaxis], target[np.newaxis]
         slope: NDArray[np.float64] = cross_entropy_with_grad(logits, target)[1]
         return np.atleast_2d(as_float64("x", x)[0]).T @ slope
+
+
+simpleNet = SimpleNet  # noqa: N816  # the book's name
