@@ -17,6 +17,8 @@ import pytest
 
 import softstep
 from softstep import LinearRegression, SoftmaxRegression, cli
+from softstep.cli import output
+from softstep.cli.data import DATA
 
 NEEDS_MNIST = "MNIST files not found (set SOFTSTEP_DATA)"
 
@@ -94,7 +96,7 @@ def test_train_json_is_one_object(capsys: pytest.CaptureFixture[str]) -> None:
 
 
 def test_json_has_no_nan() -> None:
-    found = cli._finite({"a": [float("nan"), 1.0], "b": {"c": -float("inf"), "d": None}, "e": "x"})
+    found = output.finite({"a": [float("nan"), 1.0], "b": {"c": -float("inf"), "d": None}, "e": "x"})
     assert found == {"a": [None, 1.0], "b": {"c": None, "d": None}, "e": "x"}
 
 
@@ -318,7 +320,7 @@ def test_mnist(capsys: pytest.CaptureFixture[str], mnist_folder: str) -> None:
 
 
 def test_mnist_defaults_are_the_issues_settings() -> None:
-    data = cli._DATA["mnist"]
+    data = DATA["mnist"]
     assert (data.epochs, data.lr, data.batch_size) == (10, 0.1, 256)
 
 

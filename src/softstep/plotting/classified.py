@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from softstep import kernels
+from softstep.models.classifier import Classifier
 from softstep.models.module import Module
 
 __all__ = ["Classified", "as_classes", "classify", "names_of"]
@@ -58,6 +59,12 @@ def classify(model: Module, data: Any) -> Iterator[Classified]:
         model.eval()
         try:
             logits = np.asarray(model(x))
+            # Not softmax for all: what a model calls forward may give probabilities already.
+            probabilities = (
+                model.predict_proba(x)
+                if isinstance(model, Classifier)
+                else kernels.softmax(logits.astype(np.float64))
+            )
         finally:
             model.train(before)
         if logits.ndim != 2 or y.shape != logits.shape[:1]:
@@ -66,7 +73,7 @@ def classify(model: Module, data: Any) -> Iterator[Classified]:
                 "accepted: logits (N, C) of class indices (N,)"
             )
         predicted = logits.argmax(axis=1)
-        probability = kernels.softmax(logits)[np.arange(len(logits)), predicted]
+        probability = probabilities[np.arange(len(logits)), predicted]
         yield Classified(x, as_classes("y", y), predicted, probability)
 
 

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-__all__ = ["plot", "plot_history", "plot_learning_rates"]
+__all__ = ["check_history", "plot", "plot_history", "plot_learning_rates"]
 
 _SCALES = ("linear", "log")
 _MARKED = 30  # curves of at most so many points show them; a single point would be invisible
@@ -149,7 +149,7 @@ def plot_history(
     >>> [ax.get_ylabel() for ax in plot_history(history).axes]
     ['loss', 'accuracy']
     """
-    records = _records("history", history)
+    records = check_history("history", history)
     _check_scale("yscale", yscale)
     panels = [
         [name for name in _MEASURES if name.endswith(kind) and _has(records, name)]
@@ -225,7 +225,7 @@ def plot_learning_rates(
             f"histories is {histories!r}; accepted: a mapping of learning rates to histories"
         )
     records = {
-        rate: _records(f"histories[{rate!r}]", history, empty=True)
+        rate: check_history(f"histories[{rate!r}]", history, empty=True)
         for rate, history in histories.items()
     }
     if value is None:
@@ -296,7 +296,9 @@ def _curves(name: str, value: Any) -> list[Any]:
     return curves
 
 
-def _records(name: str, history: Iterable[Any], *, empty: bool = False) -> list[dict[str, Any]]:
+def check_history(
+    name: str, history: Iterable[Any], *, empty: bool = False
+) -> list[dict[str, Any]]:
     """Return the records of a history as dictionaries, checked."""
     accepted = "accepted: what Trainer.fit returns, or a list of dictionaries like its records"
     if isinstance(history, (str, bytes, Mapping)) or not isinstance(history, Iterable):
