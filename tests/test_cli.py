@@ -96,7 +96,9 @@ def test_train_json_is_one_object(capsys: pytest.CaptureFixture[str]) -> None:
 
 
 def test_json_has_no_nan() -> None:
-    found = output.finite({"a": [float("nan"), 1.0], "b": {"c": -float("inf"), "d": None}, "e": "x"})
+    found = output.finite(
+        {"a": [float("nan"), 1.0], "b": {"c": -float("inf"), "d": None}, "e": "x"}
+    )
     assert found == {"a": [None, 1.0], "b": {"c": None, "d": None}, "e": "x"}
 
 

@@ -147,7 +147,8 @@ def _read_picture(path: Path, invert: bool) -> NDArray[np.float32]:
             raise
         raise DataFileError(path, f"is a damaged picture: {error}") from None
     shown = (1 - grey if invert else grey) * solid
-    return np.clip(shown, 0, 1).astype(np.float32)
+    picture: NDArray[np.float32] = np.clip(shown, 0, 1).astype(np.float32)
+    return picture
 
 
 def batches(x: NDArray[np.float32], size: int = 4096) -> Iterator[NDArray[np.float32]]:

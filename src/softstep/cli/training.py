@@ -19,15 +19,11 @@ MODELS = ("softmax", "mlp", "linear")
 
 _HIDDEN = [256]
 _VAL_SIZE = 0.1  # of the training rows, with --early-stopping
-_RATES = {
-    # Steps of 0.1 sum to ten times a step with a momentum of 0.9; the adaptive methods' steps have
-    # the size of the learning rate, whatever the gradient.
-    "momentum": lambda lr: lr / 10,
-    "nesterov": lambda lr: lr / 10,
-    "rmsprop": lambda lr: 1e-3,
-    "adam": lambda lr: 1e-3,
-    "adamw": lambda lr: 1e-3,
-}
+# The share of the step of SGD that suits an optimizer: with a momentum of 0.9 steps add up to
+# ten times one of them.
+_SHARES = {"momentum": 0.1, "nesterov": 0.1}
+# The adaptive methods' steps have the size of the learning rate, whatever the gradient.
+_RATES = {"rmsprop": 1e-3, "adam": 1e-3, "adamw": 1e-3}
 _MLP_ONLY = ("hidden", "activation", "dropout")
 
 
@@ -36,12 +32,13 @@ class _Report(softstep.Callback):
 
     def __init__(self, what: str) -> None:
         self.what = what
+        self.is_first = True
 
     def on_epoch_begin(self, trainer: softstep.Trainer) -> None:
         """Say where a checkpoint goes on."""
-        if trainer.history and trainer.epoch_step == 0 and not hasattr(self, "begun"):
-            print(f"resumed after epoch {trainer.epoch}", flush=True)
-        self.begun = True
+        if self.is_first and trainer.step:
+            print(f"resumed after {trainer.step} steps", flush=True)
+        self.is_first = False
 
     def on_epoch_end(self, trainer: softstep.Trainer, record: softstep.EpochRecord) -> None:
         """Print what came of the epoch."""
@@ -117,7 +114,7 @@ def _settings(options: argparse.Namespace, name: str, chosen: DataSet) -> dict[s
                                  "inside; choose --model mlp")  # fmt: skip
     lr = options.lr
     if lr is None:
-        lr = _RATES.get(options.optimizer, lambda lr: lr)(chosen.lr)
+        lr = _RATES.get(options.optimizer, chosen.lr * _SHARES.get(options.optimizer, 1.0))
     settings: dict[str, Any] = {
         "epochs": options.epochs or chosen.epochs,
         "lr": lr,
