@@ -5,22 +5,20 @@ from __future__ import annotations
 import os
 import sys
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from typing import Any
 
 from softstep.models.checks import check_integer, check_number
 from softstep.models.module import Module
-from softstep.optimizers import make_optimizer
-from softstep.optimizers.named import check_optimizer_name
 from softstep.runtime import check_threads
 from softstep.training.board import ProgressBoard
 from softstep.training.callbacks import Callback, check_callbacks
 from softstep.training.clipping import clip_gradients
 from softstep.training.evaluation import evaluation_of, limited
 from softstep.training.exclusive import exclusive
-from softstep.training.fused import FusedEvaluation, FusedTraining, fused_training
+from softstep.training.fused import FusedEvaluation
 from softstep.training.history import EpochRecord, Totals
-from softstep.training.layered import LayeredEvaluation, LayeredTraining, layered_training
+from softstep.training.layered import LayeredEvaluation
 from softstep.training.progress import Progress
 from softstep.training.resuming import (
     collect,
@@ -32,6 +30,14 @@ from softstep.training.resuming import (
 )
 from softstep.training.state_file import read_state, write_state
 from softstep.training.stepwise import StepwiseEvaluation, StepwiseTraining
+from softstep.training.ways import (
+    OptimizerChoice,
+    Training,
+    check_optimizer,
+    optimizer_of,
+    require,
+    way_of,
+)
 
 __all__ = ["Trainer"]
 
@@ -104,21 +110,14 @@ class Trainer:
         gradient_clip_val: float = 0.0,
         callbacks: Iterable[Callback] = (),
         *,
-        optimizer: str | Callable[[list[Any]], Any] | None = None,
+        optimizer: OptimizerChoice = None,
         threads: int | None = None,
         progress: bool | None = None,
     ) -> None:
         self.max_epochs = check_integer("max_epochs", max_epochs, 1)
         self.gradient_clip_val = check_number("gradient_clip_val", gradient_clip_val)
         self.callbacks = check_callbacks(callbacks)
-        if isinstance(optimizer, str):
-            check_optimizer_name(optimizer)
-        elif optimizer is not None and not callable(optimizer):
-            raise TypeError(
-                f"optimizer is a {type(optimizer).__name__}; accepted: a name, a function of the "
-                "parameters, None"
-            )
-        self.optimizer = optimizer
+        self.optimizer = check_optimizer(optimizer)
         self.threads = None if threads is None else check_threads(threads)
         if progress is not None and not isinstance(progress, bool):
             raise TypeError(f"progress is {progress!r}; accepted: True, False, None")
@@ -134,7 +133,7 @@ class Trainer:
         self._is_whole = False  # whether the state is that between two steps
         self._data_identity: dict[str, Any] = {}
         self._optimizer_settings: dict[str, Any] = {}
-        self._training: FusedTraining | LayeredTraining | StepwiseTraining | None = None
+        self._training: Training | None = None
         self._evaluation: FusedEvaluation | LayeredEvaluation | StepwiseEvaluation | None = None
         self._progress: Progress | None = None
 
@@ -182,7 +181,7 @@ class Trainer:
         """
         if not isinstance(model, Module):
             raise TypeError(f"model is a {type(model).__name__}; accepted: a Module")
-        _require("data is", data, "train_dataloader", "val_dataloader")
+        require("data is", data, "train_dataloader", "val_dataloader")
         checkpoint = None if resume is None else read_state(resume)
         with exclusive(self, model), limited(self.threads, *model.modules()):
             self.history, self.model = [], model
@@ -190,7 +189,7 @@ class Trainer:
             self.should_stop, self._totals, self._seconds = False, Totals(), 0.0
             self._is_whole = False
             put_back = snapshot(model)
-            self.optim = self._configure(model)
+            self.optim = optimizer_of(self.optimizer, model)
             with limited(self.threads, self.optim):
                 try:
                     self._prepare(model, data)
@@ -314,43 +313,17 @@ class Trainer:
         loader: Any = getattr(self._evaluation, "loader", None)
         return len(loader) if hasattr(loader, "__len__") else None
 
-    def _configure(self, model: Module) -> Any:
-        """Return a new optimizer of the model's parameters."""
-        if self.optimizer is None:
-            optimizer, what = model.configure_optimizers(), "configure_optimizers() returned"
-        elif isinstance(self.optimizer, str):
-            if not hasattr(model, "lr"):
-                raise TypeError(
-                    f"this {type(model).__name__} has no attribute lr, the learning rate of the "
-                    f"optimizer {self.optimizer!r}"
-                )
-            optimizer, what = make_optimizer(self.optimizer, model.parameters(), model.lr), ""
-        else:
-            optimizer, what = self.optimizer(model.parameters()), "optimizer(parameters) returned"
-        _require(what, optimizer, "step", "zero_grad")
-        return optimizer
-
     def _prepare(self, model: Module, data: Any) -> None:
         """Choose the way through the data."""
-        plain = _is_own(self, "prepare_batch")
+        own_batches = not _is_own(self, "prepare_batch")
         max_norm = self.gradient_clip_val or None
-        training: FusedTraining | LayeredTraining | StepwiseTraining | None = None
-        if plain and (max_norm is None or _is_own(self, "clip_gradients")):
-            training = fused_training(model, self.optim, data, max_norm) or layered_training(
-                model, self.optim, data, max_norm
-            )
-        self.fused = training is not None
-        if training is None:
-            loader, clip = data.train_dataloader(), None
-            if max_norm is not None:
-                norm = max_norm
-
-                def clip() -> None:
-                    self.clip_gradients(norm, model)
-
-            training = StepwiseTraining(model, self.optim, loader, self.prepare_batch, clip)
+        training = way_of(
+            model, self.optim, data, self.prepare_batch, self.clip_gradients, max_norm,
+            plain=not own_batches and (max_norm is None or _is_own(self, "clip_gradients")),
+        )  # fmt: skip
+        self.fused = not isinstance(training, StepwiseTraining)
         self._training = training
-        self._evaluation = evaluation_of(model, data, self.prepare_batch, fused=plain)
+        self._evaluation = evaluation_of(model, data, self.prepare_batch, fused=not own_batches)
         self._data_identity = data_identity(data, getattr(training, "loader", None))
         self._optimizer_settings = optimizer_settings(self.optim)
         steps = None if training.steps is None else self.max_epochs * training.steps
@@ -403,11 +376,3 @@ def _is_own(trainer: Trainer, method: str) -> bool:
     return getattr(type(trainer), method) is getattr(Trainer, method) and method not in vars(
         trainer
     )
-
-
-def _require(what: str, thing: object, *methods: str) -> None:
-    """Raise TypeError unless an object has the methods."""
-    if not all(callable(getattr(thing, method, None)) for method in methods):
-        raise TypeError(
-            f"{what} a {type(thing).__name__}; accepted: an object with {' and '.join(methods)}"
-        )
