@@ -12,6 +12,7 @@ from softstep.bench.cases import (
     linear_cross_entropy,
     loaders,
     losses,
+    mlp,
     optimizers,
     softmax,
     train_step,
@@ -21,6 +22,7 @@ __all__ = ["CASES", "TIMED"]
 
 TIMED: tuple[Case[Any], ...] = (
     *train_step.CASES,
+    *mlp.CASES,
     *softmax.CASES,
     *cross_entropy.CASES,
     *linear.CASES,
