@@ -27,7 +27,7 @@ namespace softstep {
 inline constexpr int narrow_columns = 128;
 
 // What exp is taken of, made from d = x - max <= 0: d itself, or d / temperature. The reciprocal has two parts, so that
-// the quotient is rounded about once.
+// the quotient is rounded about once (twice without fused multiply-add).
 struct Unscaled {
   template <class V>
   SOFTSTEP_INLINE V operator()(V d) const {

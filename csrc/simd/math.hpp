@@ -68,8 +68,22 @@ SOFTSTEP_INLINE void exp_from_below(Vec<T>* x) {
   using F = Format<T>;
   constexpr int terms = sizeof F::exp_poly / sizeof(T);
   Vec<T> shifted[N], n[N], y[N];
-  // A NaN stays.
-  repeat<N>(N, [&](int i) SOFTSTEP_INLINE_LAMBDA { x[i] = larger<T>(broadcast<T>(F::exp_lowest), x[i]); });
+  // Where exp is 0 the result is made so, not computed: processors take a hundred cycles for an operation that
+  // underflows, and -infinity, a class that is ruled out, is common. A NaN stays.
+#if defined(__AVX512F__)
+  std::conditional_t<sizeof(T) == 4, __mmask16, __mmask8> inside[N];
+  repeat<N>(N, [&](int i) SOFTSTEP_INLINE_LAMBDA {
+    const Vec<T> low = broadcast<T>(F::exp_lowest);
+    if constexpr (sizeof(T) == 4) inside[i] = _mm512_cmp_ps_mask((__m512)x[i], (__m512)low, _CMP_NLT_UQ);
+    else inside[i] = _mm512_cmp_pd_mask((__m512d)x[i], (__m512d)low, _CMP_NLT_UQ);
+  });
+#else
+  Vec<Int<T>> low[N];
+  repeat<N>(N, [&](int i) SOFTSTEP_INLINE_LAMBDA {
+    low[i] = x[i] < F::exp_lowest;
+    x[i] = select<T>(low[i], Vec<T>{}, x[i]);
+  });
+#endif
   repeat<N>(N, [&](int i) SOFTSTEP_INLINE_LAMBDA {
     shifted[i] = fma<T>(x[i], broadcast<T>(F::log2_e), broadcast<T>(F::round));
   });
@@ -84,15 +98,15 @@ SOFTSTEP_INLINE void exp_from_below(Vec<T>* x) {
   repeat<N>(N, [&](int i) SOFTSTEP_INLINE_LAMBDA { x[i] = fma<T>(x[i] * x[i], y[i], x[i]) + T(1); });
 #if defined(__AVX512F__)
   repeat<N>(N, [&](int i) SOFTSTEP_INLINE_LAMBDA {
-    if constexpr (sizeof(T) == 4) x[i] = (Vec<T>)_mm512_scalef_ps((__m512)x[i], (__m512)n[i]);
-    else x[i] = (Vec<T>)_mm512_scalef_pd((__m512d)x[i], (__m512d)n[i]);
+    if constexpr (sizeof(T) == 4) x[i] = (Vec<T>)_mm512_maskz_scalef_ps(inside[i], (__m512)x[i], (__m512)n[i]);
+    else x[i] = (Vec<T>)_mm512_maskz_scalef_pd(inside[i], (__m512d)x[i], (__m512d)n[i]);
   });
 #else
   using I = Vec<Int<T>>;
   const auto two_to = [](I k) { return bits<Vec<T>>((k + F::bias) << F::mantissa_bits); };
   repeat<N>(N, [&](int i) SOFTSTEP_INLINE_LAMBDA {
     const I power = bits<I>(shifted[i]) - bits<I>(broadcast<T>(F::round)), half = power >> 1;
-    x[i] = x[i] * two_to(half) * two_to(power - half);
+    x[i] = select<T>(low[i], Vec<T>{}, x[i] * two_to(half) * two_to(power - half));
   });
 #endif
 }

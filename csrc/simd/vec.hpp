@@ -226,6 +226,10 @@ SOFTSTEP_INLINE void stream_fence() {
 // Towards the second-level cache: a tile that is fetched ahead would not fit the first.
 SOFTSTEP_INLINE void prefetch(const void* p) { __builtin_prefetch(p, 0, 2); }
 
+// Towards the first-level cache: what is read, or written, soon.
+SOFTSTEP_INLINE void prefetch_soon(const void* p) { __builtin_prefetch(p, 0, 3); }
+SOFTSTEP_INLINE void prefetch_to_write(const void* p) { __builtin_prefetch(p, 1, 3); }
+
 namespace detail {
 
 // Of two rows, the blocks of `Step` lanes that a transposition puts into the first (or with High the second) of them.
