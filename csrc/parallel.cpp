@@ -137,6 +137,11 @@ Team::~Team() {
   if (counted_) calls_in_progress.fetch_sub(1);
 }
 
+std::chrono::steady_clock::time_point& asked_at() {
+  static thread_local std::chrono::steady_clock::time_point last;
+  return last;
+}
+
 void set_poll(Poll poll) { current_poll.store(poll); }
 
 bool poll_now() {

@@ -52,14 +52,19 @@ using Poll = bool (*)();
 void set_poll(Poll poll);
 bool poll_now();
 
-// The interrupt flag of one call.
+// When this thread last asked, or its call began. It is the call's and not the Interrupt's: a call may be thousands of
+// parallel regions, each of them too short for its own clock to come round.
+std::chrono::steady_clock::time_point& asked_at();
+inline void begin_call() { asked_at() = std::chrono::steady_clock::now(); }
+
+// The interrupt flag of one parallel region.
 class Interrupt {
  public:
   // Called by thread 0 between tiles or steps; cheap. True once the call is to end.
   bool check() {
     const auto now = std::chrono::steady_clock::now();
-    if (now - last_ > std::chrono::milliseconds(100)) {
-      last_ = now;
+    if (auto& last = asked_at(); now - last > std::chrono::milliseconds(100)) {
+      last = now;
       if (poll_now()) stopped_.store(true, std::memory_order_relaxed);
     }
     return stopped();
@@ -70,7 +75,6 @@ class Interrupt {
   bool check(int thread) { return thread == 0 ? check() : stopped(); }
 
  private:
-  std::chrono::steady_clock::time_point last_ = std::chrono::steady_clock::now();
   std::atomic<bool> stopped_{false};
 };
 

@@ -185,6 +185,7 @@ void without_gil(Kernel kernel) {
   bool interrupted = false;
   std::exception_ptr error;
   PyThreadState* const state = PyEval_SaveThread();
+  begin_call();
   try {
     kernel();
   } catch (const Interrupted&) {

@@ -35,22 +35,15 @@ CrossEntropySum linear_cross_entropy(const LinearCrossEntropy<T>& p, int threads
   const Scratch<T> logits(static_cast<std::size_t>(height * C));
   std::vector<double> losses(static_cast<std::size_t>(chunks)), bias_sums(p.dbias ? static_cast<std::size_t>(C) : 0);
   int64_t correct = 0;
-  Interrupt interrupt;  // the parts of a product may be too short to look themselves
-  const auto look = [&] {
-    if (interrupt.check()) throw Interrupted{};
-  };
   if (N == 0 && p.dweight) std::fill(p.dweight, p.dweight + C * K, T(0));
   for (int64_t chunk = 0; chunk < chunks; ++chunk) {
-    look();
     const int64_t begin = chunk * height, rows = std::min(height, N - begin);
     const Features<T> x = p.x.from(begin);
     linear_forward(logits.data(), x, p.weight, p.bias, rows, C, Activation::none, threads);
-    look();
     const CrossEntropySum sum = cross_entropy(part_of(p.loss, begin, rows, logits.data(), gradient), threads);
     losses[static_cast<std::size_t>(chunk)] = sum.loss;
     correct += sum.correct;
     if (p.dx) linear_backward<T>(p.dx + begin * K, nullptr, nullptr, x, p.weight, logits.data(), rows, C, threads);
-    look();
     if (p.dweight && chunk == 0)
       linear_backward<T>(nullptr, p.dweight, nullptr, x, p.weight, logits.data(), rows, C, threads);
     else if (p.dweight)

@@ -4,20 +4,21 @@ namespace softstep {
 
 namespace {
 
-constexpr int64_t tile_height = 128;
-constexpr int64_t packed_bytes = 8 << 20;  // of a block of b
+constexpr int64_t copied_bytes = 8 << 20;   // of a block of a
+constexpr int64_t rows_copied = 32;         // at a time
+constexpr int64_t output_bytes = 16 << 20;  // of a block of the output that is passed over once for each block of k
+constexpr int64_t fewest_columns = 2048;    // that a block of a is copied for
 
-// A block of k, and of columns, that is packed.
+// What is multiplied at a time: a block of k of a block of rows.
 template <class T>
 struct Block {
-  T* out;
+  T* out;  // row 0, column 0 of the output
   int64_t N;
-  const Operand<T>& a;
-  const T* packed;
-  int64_t left, columns, begin, depth;  // columns left .. left + columns of the output, begin .. begin + depth of k
-  const T* bias;                        // the first block of k starts from it, if it is not null,
-  bool add;                             // later ones from what is there
-  Activation activation;                // none but in the last block of k
+  const T* rows;  // copied
+  int64_t depth;
+  const T* bias;          // the first block of k starts from it, if it is not null,
+  bool add;               // later ones from what is there
+  Activation activation;  // none but in the last block of k
 };
 
 template <class T>
@@ -34,35 +35,34 @@ SOFTSTEP_INLINE void store_row(T* place, const T* before, const Vec<T>* sum, int
   }
 }
 
+// Rows from .. to of the block times the packed columns left .. right.
 template <class T>
-void multiply_tile(const Block<T>& block, T* copy, int64_t row, int64_t rows, int64_t first, int64_t last,
-                   const Interrupt& interrupt) {
+void multiply_group(const Block<T>& block, int64_t from, int64_t to, const T* packed, int64_t left, int64_t right,
+                    Interrupt& interrupt, int thread) {
   constexpr int P = panel_columns<T>;
   const int64_t stride = copied_stride<T>(block.depth);
-  copy_rows(copy, block.a, row, rows, block.begin, block.depth);
-  for (int64_t group = first; group < last; group += group_panels) {
-    if (interrupt.stopped()) return;
-    const int64_t group_end = std::min(group + group_panels, last);
-    for (int64_t r = 0; r < rows; r += strip_rows) {
-      const int count = static_cast<int>(std::min<int64_t>(strip_rows, rows - r));
-      for (int64_t panel = group; panel < group_end; ++panel) {
-        const int columns = static_cast<int>(std::min<int64_t>(P, block.columns - panel * P));
-        const int64_t left = block.left + panel * P;
-        const T* bias = block.bias ? block.bias + left : nullptr;
-        multiply_strip<T>(copy + r * stride, stride, count, block.packed + panel * P * block.depth, block.depth,
-                          columns, [&]<int R, int V>(int at, Vec<T>(&sum)[R][V]) {
+  for (int64_t row = from; row < to; row += strip_rows) {
+    if (interrupt.check(thread)) return;
+    const int count = static_cast<int>(std::min<int64_t>(strip_rows, to - row));
+    const T* panel = packed;
+    for (int64_t column = left; column < right; column += P, panel += P * block.depth) {
+      const int columns = static_cast<int>(std::min<int64_t>(P, right - column));
+      T* const corner = block.out + row * block.N + column;
+      for (int i = 0; i < count; ++i)
+        for (int c = 0; c < columns; c += lanes<T>) prefetch_to_write(corner + i * block.N + c);
+      multiply_strip<T>(block.rows + row * stride, stride, count, panel, block.depth, columns,
+                        [&]<int R, int V>(int at, Vec<T>(&sum)[R][V]) {
 #pragma GCC unroll 8
-                            for (int i = 0; i < R; ++i) {
-                              T* place = block.out + (row + r + at + i) * block.N + left;
-                              store_row<T>(place, block.add ? place : bias, sum[i], V, columns);
-                            }
-                          });
-      }
+                          for (int i = 0; i < R; ++i) {
+                            T* place = corner + (at + i) * block.N;
+                            const T* bias = block.bias ? block.bias + column : nullptr;
+                            store_row<T>(place, block.add ? place : bias, sum[i], V, columns);
+                          }
+                        });
     }
     if (block.activation != Activation::none)
-      for (int64_t r = row; r < row + rows; ++r)
-        activate_row(block.out + r * block.N + block.left + group * P,
-                     std::min(group_end * P, block.columns) - group * P, block.activation);
+      for (int i = 0; i < count; ++i)
+        activate_row(block.out + (row + i) * block.N + left, right - left, block.activation);
   }
 }
 
@@ -72,44 +72,52 @@ template <class T>
 void matrix_product(T* out, const Operand<T>& a, const Operand<T>& b, int64_t M, int64_t N, int64_t K,
                     const Finish<T>& finish, int threads) {
   if (M == 0 || N == 0) return;
-  constexpr int P = panel_columns<T>;
-  const int64_t depth = std::clamp<int64_t>(K, 1, block_depth<T>);
-  const int64_t most = std::max<int64_t>(packed_bytes / static_cast<int64_t>(sizeof(T)) / depth / P, group_panels);
-  const int64_t all = blocks_of(N, P), width = blocks_of(all, blocks_of(all, most));  // of panels
+  constexpr int P = panel_columns<T>, L = lanes<T>;
+  constexpr int64_t size = sizeof(T);
+  const int64_t parts = std::max<int64_t>(blocks_of(K, block_depth<T>), 1);
+  const int64_t depth = blocks_of(blocks_of(K, parts), L) * L, stride = copied_stride<T>(depth);
+  const int64_t height = blocks_of(M, blocks_of(M, copied_bytes / size / stride));
+  const int64_t most = std::max(output_bytes / size / height, fewest_columns);
+  const int64_t width = parts == 1 ? N : blocks_of(blocks_of(N, blocks_of(N, most)), P) * P;
   const Team team(threads,
                   static_cast<double>(M) * static_cast<double>(N) * static_cast<double>(K) * 0.01 * sizeof(T) / 4);
-  const Scratch<T> packed(static_cast<std::size_t>(width * P * depth));
-  const Scratch<T> copies(static_cast<std::size_t>(team.threads() * tile_height * copied_stride<T>(depth)));
-  const int64_t row_tiles = blocks_of(M, tile_height);
-  for (int64_t panel = 0; panel < all; panel += width) {
-    const int64_t panels = std::min(width, all - panel);
-    // Few rows: cut the columns too, so that there is work for everyone.
-    const int64_t runs = std::clamp<int64_t>(blocks_of(16, row_tiles), 1, panels);
-    for (int64_t k = 0; k == 0 || k < K; k += depth) {
-      const int64_t some = std::min(depth, K - k);
-      for_tiles(panels, team, [&](int64_t p, int) {
-        pack_panel(packed.data() + p * P * some, b, (panel + p) * P, std::min<int64_t>(P, N - (panel + p) * P), k,
-                   k + some);
-      });
-      const bool last = k + some >= K;
-      const Block<T> block{out,
-                           N,
-                           a,
-                           packed.data(),
-                           panel * P,
-                           N - panel * P,
-                           k,
-                           some,
-                           finish.bias,
-                           finish.add || k > 0,
-                           last ? finish.activation : Activation::none};
-      for_tiles(row_tiles * runs, team, [&](int64_t tile, int thread, Interrupt& interrupt) {
-        const int64_t row = tile / runs * tile_height, run = tile % runs;
-        const int64_t rows = std::min(tile_height, M - row);
-        const int64_t from = panels * run / runs, to = panels * (run + 1) / runs;
-        multiply_tile(block, copies.data() + thread * tile_height * copied_stride<T>(depth), row, rows, from, to,
-                      interrupt);
-      });
+  const Scratch<T> copy(static_cast<std::size_t>(height * stride));
+  const Scratch<T> packed(static_cast<std::size_t>(team.threads() * group_panels * P * depth));
+  std::vector<int64_t> holds(static_cast<std::size_t>(team.threads()));  // the group that a thread has packed
+  for (int64_t row = 0; row < M; row += height) {
+    const int64_t rows = std::min(height, M - row);
+    for (int64_t column = 0; column < N; column += width) {
+      const int64_t columns = std::min(width, N - column), panels = blocks_of(columns, P);
+      // As many groups for every thread, or as many runs of rows, where it can be.
+      const int64_t groups =
+          std::min(blocks_of(blocks_of(panels, group_panels), team.threads()) * team.threads(), panels);
+      const int64_t runs = groups < team.threads() ? blocks_of(team.threads(), groups) : 1;
+      for (int64_t k = 0; k == 0 || k < K; k += depth) {
+        const int64_t some = std::min(depth, K - k);
+        for_tiles(blocks_of(rows, rows_copied), team, [&](int64_t tile, int) {
+          const int64_t r = tile * rows_copied;
+          copy_rows(copy.data() + r * copied_stride<T>(some), a, row + r, std::min(rows_copied, rows - r), k, some);
+        });
+        std::fill(holds.begin(), holds.end(), -1);
+        const Block<T> block{out + row * N,
+                             N,
+                             copy.data(),
+                             some,
+                             finish.bias,
+                             finish.add || k > 0,
+                             k + some >= K ? finish.activation : Activation::none};
+        for_tiles(groups * runs, team, [&](int64_t task, int thread, Interrupt& interrupt) {
+          const int64_t group = task / runs, run = task % runs;
+          const int64_t left = column + panels * group / groups * P;
+          const int64_t right = std::min(column + panels * (group + 1) / groups * P, column + columns);
+          T* const own = packed.data() + thread * group_panels * P * depth;
+          if (int64_t& held = holds[static_cast<std::size_t>(thread)]; held != group) {
+            pack_panels(own, b, left, right - left, k, k + some);
+            held = group;
+          }
+          multiply_group(block, rows * run / runs, rows * (run + 1) / runs, own, left, right, interrupt, thread);
+        });
+      }
     }
   }
 }

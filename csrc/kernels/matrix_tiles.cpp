@@ -4,16 +4,23 @@ namespace softstep {
 
 namespace {
 
+// How many rows of memory a panel's next rows are fetched ahead: they lie far apart, where no processor looks by
+// itself.
+constexpr int64_t rows_ahead = 8;
+
 // Vectors along the axis of stride 1 of a matrix of type X.
 template <class T, class X>
 struct Source {
   const Operand<T>& matrix;
   int64_t stride;  // of the other axis
 
+  SOFTSTEP_INLINE const X* at(int64_t across, int64_t along) const {
+    return static_cast<const X*>(matrix.data) + (matrix.order ? matrix.order[across] : across) * stride + along;
+  }
+
   // `count` elements from `along` on, of row `across`; zero in the other lanes.
   SOFTSTEP_INLINE Vec<T> operator()(int64_t across, int64_t along, int count) const {
-    const int64_t place = matrix.order ? matrix.order[across] : across;
-    const X* p = static_cast<const X*>(matrix.data) + place * stride + along;
+    const X* p = at(across, along);
     if (count == lanes<T>) {
       const Vec<T> x = load_as<T>(p);
       return matrix.scale ? fma<T>(x, load(matrix.scale + along), load(matrix.shift + along)) : x;
@@ -47,24 +54,34 @@ int lanes_until(int64_t begin, int64_t end) {
 }  // namespace
 
 template <class T>
-void pack_panel(T* out, const Operand<T>& b, int64_t first, int64_t count, int64_t begin, int64_t end) {
+void pack_panels(T* out, const Operand<T>& b, int64_t first, int64_t count, int64_t begin, int64_t end) {
   constexpr int L = lanes<T>, P = panel_columns<T>;
+  const int64_t size = (end - begin) * P, vectors = blocks_of(count, P) * panel_vectors;
+  const auto columns_of = [&](int64_t vector) { return lanes_until<T>(vector * L, count); };
+  const auto place_of = [&](int64_t vector) {
+    return out + vector / panel_vectors * size + vector % panel_vectors * L;
+  };
   with_source(b, [&](const auto source) {
-    for (int v = 0; v < panel_vectors; ++v) {
-      const int64_t column = first + v * L;
-      const int columns = lanes_until<T>(column, first + count);
-      T* place = out + v * L;
-      if (columns == 0) {
-        for (int64_t k = begin; k < end; ++k, place += P) store(place, Vec<T>{});
-      } else if (!b.rows_adjoin) {
-        for (int64_t k = begin; k < end; k += L) {
-          const int some = lanes_until<T>(k, end);
-          Vec<T> block[L];
-          load_transposed<T>(block, source, column, columns, k, some);
-          for (int i = 0; i < some; ++i, place += P) store(place, block[i]);
+    if (b.rows_adjoin) {
+      for (int64_t k = begin; k < end; ++k) {
+        const int64_t next = k + rows_ahead;
+        for (int64_t v = 0; v < vectors; ++v) {
+          const int columns = columns_of(v);
+          if (next < end && columns > 0) prefetch_soon(source.at(next, first + v * L));
+          store(place_of(v) + (k - begin) * P, columns > 0 ? source(k, first + v * L, columns) : Vec<T>{});
         }
-      } else {
-        for (int64_t k = begin; k < end; ++k, place += P) store(place, source(k, column, columns));
+      }
+      return;
+    }
+    for (int64_t v = 0; v < vectors; ++v) {
+      const int columns = columns_of(v), more = columns_of(v + 1);
+      T* place = place_of(v);
+      for (int64_t k = begin; k < end; k += L) {
+        const int some = lanes_until<T>(k, end);
+        for (int i = 0; i < more; ++i) prefetch(source.at(first + (v + 1) * L + i, k));
+        Vec<T> block[L] = {};
+        if (columns > 0) load_transposed<T>(block, source, first + v * L, columns, k, some);
+        for (int i = 0; i < some; ++i, place += P) store(place, block[i]);
       }
     }
   });
@@ -76,23 +93,30 @@ void copy_rows(T* out, const Operand<T>& a, int64_t first, int64_t count, int64_
   const int64_t stride = copied_stride<T>(depth), end = begin + depth;
   with_source(a, [&](const auto source) {
     if (!a.rows_adjoin) {
-      for (int64_t r = 0; r < count; ++r, out += stride)
-        for (int64_t k = begin; k < end; k += L) store(out + k - begin, source(first + r, k, lanes_until<T>(k, end)));
-    } else {
+      for (int64_t r = 0; r < count; ++r, out += stride) {
+        const int64_t next = first + std::min(r + 1, count - 1);
+        for (int64_t k = begin; k < end; k += L) {
+          prefetch_soon(source.at(next, k));
+          store(out + k - begin, source(first + r, k, lanes_until<T>(k, end)));
+        }
+      }
+      return;
+    }
+    for (int64_t k = begin; k < end; k += L) {
+      const int some = lanes_until<T>(k, end), more = lanes_until<T>(k + L, end);
       for (int64_t r = 0; r < count; r += L) {
         const int rows = lanes_until<T>(r, count);
-        for (int64_t k = begin; k < end; k += L) {
-          Vec<T> block[L];
-          load_transposed<T>(block, source, k, lanes_until<T>(k, end), first + r, rows);
-          for (int i = 0; i < rows; ++i) store(out + (r + i) * stride + k - begin, block[i]);
-        }
+        for (int i = 0; i < more; ++i) prefetch_soon(source.at(k + L + i, first + r));
+        Vec<T> block[L];
+        load_transposed<T>(block, source, k, some, first + r, rows);
+        for (int i = 0; i < rows; ++i) store(out + (r + i) * stride + k - begin, block[i]);
       }
     }
   });
 }
 
-template void pack_panel(float*, const Operand<float>&, int64_t, int64_t, int64_t, int64_t);
-template void pack_panel(double*, const Operand<double>&, int64_t, int64_t, int64_t, int64_t);
+template void pack_panels(float*, const Operand<float>&, int64_t, int64_t, int64_t, int64_t);
+template void pack_panels(double*, const Operand<double>&, int64_t, int64_t, int64_t, int64_t);
 template void copy_rows(float*, const Operand<float>&, int64_t, int64_t, int64_t, int64_t);
 template void copy_rows(double*, const Operand<double>&, int64_t, int64_t, int64_t, int64_t);
 

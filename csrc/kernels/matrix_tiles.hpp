@@ -60,9 +60,10 @@ Operand<T> as_columns(const Features<T>& x) {
   return {x.data, 1, x.row_stride(), x.type, x.order, x.scale, x.shift, true};
 }
 
-// b's rows first .. first + count - 1, elements begin .. end - 1, to out[k][panel_columns]; the rest is zero.
+// b's rows first .. first + count - 1, elements begin .. end - 1, to panels out[panel][k][panel_columns]; the rest of
+// the last panel is zero.
 template <class T>
-void pack_panel(T* out, const Operand<T>& b, int64_t first, int64_t count, int64_t begin, int64_t end);
+void pack_panels(T* out, const Operand<T>& b, int64_t first, int64_t count, int64_t begin, int64_t end);
 
 // Rows of a copy are this far apart: vectors are aligned, and no two of a strip fall into the same sets of the cache.
 template <class T>

@@ -118,9 +118,7 @@ TrainResult train_wide(const TrainProblem<T>& p, Rule rule, int threads) {
     if (p.bias) parameters[1].state[k] = p.bias_state[k];
   }
   TrainResult result;
-  Interrupt interrupt;  // a minibatch may be too short for its products to look themselves
   for (int64_t begin = 0; begin < p.rows; begin += p.batch_size) {
-    if (interrupt.check()) throw Interrupted{};
     const int64_t rows = std::min(p.batch_size, p.rows - begin);
     const CrossEntropySum sum = batch.run(begin, rows, gradients, static_cast<double>(rows), threads);
     result.bad_row = batch.bad_row(begin, rows);

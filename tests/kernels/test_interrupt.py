@@ -72,6 +72,13 @@ def long_kernel(threads: int, what: str) -> str:
             call = lambda: kernels.linear_cross_entropy_with_grad(
                 x, weight, None, np.zeros(20_000, int), threads=THREADS)
         """,
+        # More than 32 classes: each minibatch is several products, all of them short.
+        "train": """
+            x, target = np.ones((1_000, 200), np.float32), np.zeros(1_000, np.int64)
+            order, weight = np.tile(np.arange(1_000), 20_000), np.zeros((60, 200), np.float32)
+            call = lambda: kernels.train_softmax_regression(
+                x, target, order, weight, None, batch_size=50, lr=0.1, threads=THREADS)
+        """,
         # A thousand rows, each read three thousand times.
         "evaluate": """
             x, target = np.ones((1_000, 4_000), np.uint8), np.zeros(1_000, np.int64)
@@ -134,7 +141,15 @@ def interrupted(script: str, level: str, after: float) -> tuple[dict[str, Any], 
 @pytest.mark.thread_counts(1, 2)
 @pytest.mark.parametrize(
     "what",
-    ["linear", "linear_backward", "linear_cross_entropy", "evaluate", "logsumexp", "cross_entropy"],
+    [
+        "linear",
+        "linear_backward",
+        "linear_cross_entropy",
+        "train",
+        "evaluate",
+        "logsumexp",
+        "cross_entropy",
+    ],
 )
 def test_kernel(what: str, threads: int, level: str) -> None:
     _, delay = interrupted(long_kernel(threads, what), level, 0.3)
