@@ -35,22 +35,22 @@ SOFTSTEP_INLINE void store_row(T* place, const T* before, const Vec<T>* sum, int
   }
 }
 
-// Rows from .. to of the block times the packed columns left .. right.
+// Rows top .. bottom of the block times the packed panels from .. to, the first of which begins at column `left`.
 template <class T>
-void multiply_group(const Block<T>& block, int64_t from, int64_t to, const T* packed, int64_t left, int64_t right,
-                    Interrupt& interrupt, int thread) {
-  constexpr int P = panel_columns<T>;
+void multiply_group(const Block<T>& block, int64_t top, int64_t bottom, const T* packed, const Panels<T>& panels,
+                    int64_t from, int64_t to, int64_t left, Interrupt& interrupt, int thread) {
   const int64_t stride = copied_stride<T>(block.depth);
-  for (int64_t row = from; row < to; row += strip_rows) {
+  for (int64_t row = top; row < bottom; row += strip_rows) {
     if (interrupt.check(thread)) return;
-    const int count = static_cast<int>(std::min<int64_t>(strip_rows, to - row));
-    const T* panel = packed;
-    for (int64_t column = left; column < right; column += P, panel += P * block.depth) {
-      const int columns = static_cast<int>(std::min<int64_t>(P, right - column));
+    const int count = static_cast<int>(std::min<int64_t>(strip_rows, bottom - row));
+    for (int64_t panel = from; panel < to; ++panel) {
+      const int64_t column = left + panels.begin(panel);
+      const int columns = static_cast<int>(panels.begin(panel + 1) - panels.begin(panel));
       T* const corner = block.out + row * block.N + column;
       for (int i = 0; i < count; ++i)
         for (int c = 0; c < columns; c += lanes<T>) prefetch_to_write(corner + i * block.N + c);
-      multiply_strip<T>(block.rows + row * stride, stride, count, panel, block.depth, columns,
+      multiply_strip<T>(block.rows + row * stride, stride, count,
+                        packed + (panel - from) * panel_columns<T> * block.depth, block.depth, columns,
                         [&]<int R, int V>(int at, Vec<T>(&sum)[R][V]) {
 #pragma GCC unroll 8
                           for (int i = 0; i < R; ++i) {
@@ -60,9 +60,10 @@ void multiply_group(const Block<T>& block, int64_t from, int64_t to, const T* pa
                           }
                         });
     }
+    const int64_t begin = panels.begin(from), end = panels.begin(to);
     if (block.activation != Activation::none)
       for (int i = 0; i < count; ++i)
-        activate_row(block.out + (row + i) * block.N + left, right - left, block.activation);
+        activate_row(block.out + (row + i) * block.N + left + begin, end - begin, block.activation);
   }
 }
 
@@ -75,8 +76,8 @@ void matrix_product(T* out, const Operand<T>& a, const Operand<T>& b, int64_t M,
   constexpr int P = panel_columns<T>, L = lanes<T>;
   constexpr int64_t size = sizeof(T);
   const int64_t parts = std::max<int64_t>(blocks_of(K, block_depth<T>), 1);
-  const int64_t depth = blocks_of(blocks_of(K, parts), L) * L, stride = copied_stride<T>(depth);
-  const int64_t height = blocks_of(M, blocks_of(M, copied_bytes / size / stride));
+  const int64_t depth = blocks_of(blocks_of(std::max<int64_t>(K, 1), parts), L) * L, stride = copied_stride<T>(depth);
+  const int64_t height = blocks_of(blocks_of(M, blocks_of(M, copied_bytes / size / stride)), strip_rows) * strip_rows;
   const int64_t most = std::max(output_bytes / size / height, fewest_columns);
   const int64_t width = parts == 1 ? N : blocks_of(blocks_of(N, blocks_of(N, most)), P) * P;
   const Team team(threads,
@@ -87,10 +88,10 @@ void matrix_product(T* out, const Operand<T>& a, const Operand<T>& b, int64_t M,
   for (int64_t row = 0; row < M; row += height) {
     const int64_t rows = std::min(height, M - row);
     for (int64_t column = 0; column < N; column += width) {
-      const int64_t columns = std::min(width, N - column), panels = blocks_of(columns, P);
+      const Panels<T> panels{std::min(width, N - column)};
       // As many groups for every thread, or as many runs of rows, where it can be.
       const int64_t groups =
-          std::min(blocks_of(blocks_of(panels, group_panels), team.threads()) * team.threads(), panels);
+          std::min(blocks_of(blocks_of(panels.count(), group_panels), team.threads()) * team.threads(), panels.count());
       const int64_t runs = groups < team.threads() ? blocks_of(team.threads(), groups) : 1;
       for (int64_t k = 0; k == 0 || k < K; k += depth) {
         const int64_t some = std::min(depth, K - k);
@@ -108,14 +109,14 @@ void matrix_product(T* out, const Operand<T>& a, const Operand<T>& b, int64_t M,
                              k + some >= K ? finish.activation : Activation::none};
         for_tiles(groups * runs, team, [&](int64_t task, int thread, Interrupt& interrupt) {
           const int64_t group = task / runs, run = task % runs;
-          const int64_t left = column + panels * group / groups * P;
-          const int64_t right = std::min(column + panels * (group + 1) / groups * P, column + columns);
+          const int64_t from = panels.count() * group / groups, to = panels.count() * (group + 1) / groups;
           T* const own = packed.data() + thread * group_panels * P * depth;
           if (int64_t& held = holds[static_cast<std::size_t>(thread)]; held != group) {
-            pack_panels(own, b, left, right - left, k, k + some);
+            pack_panels(own, b, column, panels, from, to, k, k + some);
             held = group;
           }
-          multiply_group(block, rows * run / runs, rows * (run + 1) / runs, own, left, right, interrupt, thread);
+          multiply_group(block, rows * run / runs, rows * (run + 1) / runs, own, panels, from, to, column, interrupt,
+                         thread);
         });
       }
     }

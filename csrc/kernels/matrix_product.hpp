@@ -1,9 +1,10 @@
 // out (M, N) = f(a (M, K) b (N, K)^T + bias (N,)), f the identity or an activation; or the product is added to what is
 // there. Each operand lies along either axis, in any order along the other, and is of any feature type.
 //
-// Blocking, after Goto: for each block of K, and of N where that is large, b is packed in parallel into panels
-// (matrix_tiles.hpp). The output is cut into tiles of rows times runs of panels; a tile goes over its panels a group at
-// a time, which stays in the second-level cache, and over its rows a strip at a time, which stays in the first.
+// Blocking, after Goto: k is cut into blocks, a into blocks of rows that stay in the third-level cache, and the output
+// into blocks of columns that do. A block of a is copied by all threads. Then each packs a group of panels of its own
+// (matrix_tiles.hpp), which stays in its second-level cache, and goes over the block's rows a strip at a time, which
+// stays in the first. Where there are fewer groups than threads, several pack the same one and share the rows.
 //
 // Numerics: each element is a chain over the k of a block, the blocks added in order, starting from the bias: the order
 // depends on K alone.

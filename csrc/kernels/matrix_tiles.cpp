@@ -54,34 +54,47 @@ int lanes_until(int64_t begin, int64_t end) {
 }  // namespace
 
 template <class T>
-void pack_panels(T* out, const Operand<T>& b, int64_t first, int64_t count, int64_t begin, int64_t end) {
+void pack_panels(T* out, const Operand<T>& b, int64_t first, const Panels<T>& panels, int64_t from, int64_t to,
+                 int64_t begin, int64_t end) {
   constexpr int L = lanes<T>, P = panel_columns<T>;
-  const int64_t size = (end - begin) * P, vectors = blocks_of(count, P) * panel_vectors;
-  const auto columns_of = [&](int64_t vector) { return lanes_until<T>(vector * L, count); };
-  const auto place_of = [&](int64_t vector) {
-    return out + vector / panel_vectors * size + vector % panel_vectors * L;
+  struct Column {  // a vector of a panel: so many of b's rows
+    T* place;
+    int64_t row;
+    int count;
   };
+  Column columns[group_panels * panel_vectors + 1];
+  int vectors = 0;
+  for (int64_t panel = from; panel < to; ++panel)
+    for (int v = 0; v < panel_vectors; ++v) {
+      const int64_t row = panels.begin(panel) + v * L;
+      columns[vectors++] = {out + (panel - from) * P * (end - begin) + v * L, first + row,
+                            lanes_until<T>(row, panels.begin(panel + 1))};
+    }
+  columns[vectors] = {};
   with_source(b, [&](const auto source) {
     if (b.rows_adjoin) {
       for (int64_t k = begin; k < end; ++k) {
-        const int64_t next = k + rows_ahead;
-        for (int64_t v = 0; v < vectors; ++v) {
-          const int columns = columns_of(v);
-          if (next < end && columns > 0) prefetch_soon(source.at(next, first + v * L));
-          store(place_of(v) + (k - begin) * P, columns > 0 ? source(k, first + v * L, columns) : Vec<T>{});
+        for (int i = 0; i < vectors; ++i) {
+          const Column& c = columns[i];
+          if (c.count == 0) {
+            store(c.place + (k - begin) * P, Vec<T>{});
+            continue;
+          }
+          if (k + rows_ahead < end) prefetch_soon(source.at(k + rows_ahead, c.row));
+          store(c.place + (k - begin) * P, source(k, c.row, c.count));
         }
       }
       return;
     }
-    for (int64_t v = 0; v < vectors; ++v) {
-      const int columns = columns_of(v), more = columns_of(v + 1);
-      T* place = place_of(v);
+    for (int i = 0; i < vectors; ++i) {
+      T* place = columns[i].place;
+      const Column &c = columns[i], &next = columns[i + 1];
       for (int64_t k = begin; k < end; k += L) {
         const int some = lanes_until<T>(k, end);
-        for (int i = 0; i < more; ++i) prefetch(source.at(first + (v + 1) * L + i, k));
+        for (int r = 0; r < next.count; ++r) prefetch(source.at(next.row + r, k));
         Vec<T> block[L] = {};
-        if (columns > 0) load_transposed<T>(block, source, first + v * L, columns, k, some);
-        for (int i = 0; i < some; ++i, place += P) store(place, block[i]);
+        if (c.count > 0) load_transposed<T>(block, source, c.row, c.count, k, some);
+        for (int r = 0; r < some; ++r, place += P) store(place, block[r]);
       }
     }
   });
@@ -115,8 +128,10 @@ void copy_rows(T* out, const Operand<T>& a, int64_t first, int64_t count, int64_
   });
 }
 
-template void pack_panels(float*, const Operand<float>&, int64_t, int64_t, int64_t, int64_t);
-template void pack_panels(double*, const Operand<double>&, int64_t, int64_t, int64_t, int64_t);
+template void pack_panels(float*, const Operand<float>&, int64_t, const Panels<float>&, int64_t, int64_t, int64_t,
+                          int64_t);
+template void pack_panels(double*, const Operand<double>&, int64_t, const Panels<double>&, int64_t, int64_t, int64_t,
+                          int64_t);
 template void copy_rows(float*, const Operand<float>&, int64_t, int64_t, int64_t, int64_t);
 template void copy_rows(double*, const Operand<double>&, int64_t, int64_t, int64_t, int64_t);
 

@@ -6,8 +6,8 @@
 // b is packed into panels [k][panel columns], so that a vector of columns is one aligned load; a is copied row by row,
 // so that rows lie neither in each other's cache sets nor on many pages, and read one number at a time, broadcast.
 // Panels are wide and strips low, which takes fewer broadcasts per multiply-add: 3 loads and 8 broadcasts for 24 of
-// them. A strip of depth 512 fits the first-level cache, and a few panels of that depth the second: whoever drives this
-// keeps a strip while it goes over such a group of panels.
+// them. A strip of depth 512 fits the first-level cache, and a group of panels of that depth the second: whoever drives
+// this keeps a group while it goes over the strips, and a strip while it goes over the group.
 //
 // Numerics: each element is one chain over k. Rows and columns beyond the end multiply zeros or repeat a row, and are
 // not stored.
@@ -31,7 +31,7 @@ template <class T>
 inline constexpr int panel_columns = panel_vectors * lanes<T>;
 template <class T>
 inline constexpr int64_t block_depth = 2048 / static_cast<int64_t>(sizeof(T));  // of k
-inline constexpr int64_t group_panels = 4;                                      // that share the second-level cache
+inline constexpr int64_t group_panels = 4;  // packed together, they share the second-level cache
 
 constexpr int64_t blocks_of(int64_t size, int64_t block) { return (size + block - 1) / block; }
 
@@ -60,10 +60,26 @@ Operand<T> as_columns(const Features<T>& x) {
   return {x.data, 1, x.row_stride(), x.type, x.order, x.scale, x.shift, true};
 }
 
-// b's rows first .. first + count - 1, elements begin .. end - 1, to panels out[panel][k][panel_columns]; the rest of
-// the last panel is zero.
+// Columns cut into panels, all of the full width but the last; where that would be a single vector, which multiplies at
+// half the speed, the two last ones have two.
 template <class T>
-void pack_panels(T* out, const Operand<T>& b, int64_t first, int64_t count, int64_t begin, int64_t end);
+struct Panels {
+  int64_t columns;
+
+  int64_t count() const { return blocks_of(columns, panel_columns<T>); }
+  // Its first column; of the panel after the last, the end.
+  int64_t begin(int64_t panel) const {
+    const bool shared = panel_vectors == 3 && blocks_of(columns, lanes<T>) % 3 == 1;
+    if (panel == count()) return columns;
+    return panel * panel_columns<T> - (shared && panel > 0 && panel == count() - 1 ? lanes<T> : 0);
+  }
+};
+
+// Panels from .. to (at most group_panels) of b's rows first, first + 1, ..., elements begin .. end - 1, to
+// out[panel][k][panel_columns]. What a panel lacks of its full width is zero.
+template <class T>
+void pack_panels(T* out, const Operand<T>& b, int64_t first, const Panels<T>& panels, int64_t from, int64_t to,
+                 int64_t begin, int64_t end);
 
 // Rows of a copy are this far apart: vectors are aligned, and no two of a strip fall into the same sets of the cache.
 template <class T>
