@@ -32,6 +32,7 @@ _FIELDS = [field.name for field in dataclasses.fields(EpochRecord)]
 _OPTIONAL = {"train_accuracy", "val_loss", "val_accuracy"}
 _SAMPLE_ROWS, _SAMPLE_BYTES = 256, 1 << 16  # what is looked at of the training data
 _MOST = 2**53
+_MOST_CHARACTERS = 200  # of what a message quotes
 
 
 def collect(trainer: Trainer, model: Module) -> dict[str, Any]:
@@ -118,7 +119,8 @@ def _explained(path: Any) -> Iterator[None]:
     except CheckpointError:
         raise
     except (AttributeError, KeyError, TypeError, ValueError) as error:
-        raise CheckpointError(path, f"is damaged, or not of this training: {error}") from None
+        reason = _shortened(str(error))
+        raise CheckpointError(path, f"is damaged, or not of this training: {reason}") from None
 
 
 def optimizer_settings(optimizer: Any) -> dict[str, Any]:
@@ -188,7 +190,7 @@ def _compare(path: Any, what: str, theirs: Any, ours: Any) -> None:
     if their == mine:
         return
     differences = [
-        f"{name} {their.get(name, 'none')!r} instead of {mine.get(name, 'none')!r}"
+        f"{name} {_shortened(repr(their.get(name)))} instead of {_shortened(repr(mine.get(name)))}"
         for name in {**mine, **their}
         if their.get(name) != mine.get(name) and name != "sha256"
     ]
@@ -243,6 +245,12 @@ def _records(state: Mapping[str, Any]) -> list[EpochRecord]:
         }
         records.append(EpochRecord(**{**found, "epoch": epoch}))
     return records
+
+
+def _shortened(text: str) -> str:
+    """Return a text of one line that is not too long to be read: files may hold anything."""
+    line = " ".join(text.split())
+    return line if len(line) <= _MOST_CHARACTERS else f"{line[:_MOST_CHARACTERS]}..."
 
 
 def _count(name: str, value: Any) -> int:
