@@ -106,6 +106,21 @@ def test_hyperparameters_that_no_file_holds(tmp_path: Any, factor: Any) -> None:
     assert not list(tmp_path.iterdir())
 
 
+def test_data_modules_and_trainers_have_it() -> None:
+    class Data(ArrayDataModule):
+        def __init__(self, rows: int, batch_size: int = 4) -> None:
+            super().__init__(np.eye(rows), np.arange(rows), batch_size=batch_size)
+            self.save_hyperparameters()
+
+    class Patient(Trainer):
+        def __init__(self, patience: int) -> None:
+            super().__init__(max_epochs=2)
+            self.save_hyperparameters()
+
+    assert dict(Data(8).hparams) == {"rows": 8, "batch_size": 4}
+    assert Patient(3).patience == 3  # type: ignore[attr-defined]
+
+
 def test_a_method_is_added_to_existing_objects() -> None:
     class Thing:
         pass

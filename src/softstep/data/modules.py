@@ -11,13 +11,14 @@ from numpy.typing import ArrayLike, NDArray
 
 from softstep.data.datasets import ArrayDataset, Arrays, Dataset
 from softstep.data.loaders import DataLoader, integer
+from softstep.hyperparameters import HyperParameters
 
 __all__ = ["DataModule"]
 
 _LOADERS = ("get_dataloader", "train_dataloader", "val_dataloader", "get_tensorloader")
 
 
-class DataModule:
+class DataModule(HyperParameters):
     """Training and, unless ``val=False``, validation data: the base class of all of them.
 
     A subclass overrides ``dataset(train)``, which keeps the fused path when it returns an

@@ -8,6 +8,7 @@ import time
 from collections.abc import Iterable
 from typing import Any
 
+from softstep.hyperparameters import HyperParameters
 from softstep.models.checks import check_integer, check_number
 from softstep.models.module import Module
 from softstep.runtime import check_threads
@@ -42,7 +43,7 @@ from softstep.training.ways import (
 __all__ = ["Trainer"]
 
 
-class Trainer:
+class Trainer(HyperParameters):
     """Trains models on data, one after the other.
 
     Library models with an optimizer of the library on data modules with arrays are trained by
