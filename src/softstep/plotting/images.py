@@ -133,7 +133,10 @@ def as_images(name: str, imgs: Any) -> list[NDArray[Any]]:
 def _image(name: str, image: NDArray[Any]) -> NDArray[Any]:
     if image.dtype.kind not in "biuf":
         raise TypeError(f"{name} has the dtype {image.dtype}; accepted: real numbers")
-    if image.ndim == 3 and image.shape[2] not in (1, 3, 4) and image.shape[0] in (1, 3):
+    # An image of three rows may be taken for one in colour, one of a single row is none.
+    if image.ndim == 3 and (
+        image.shape[0] == 1 or (image.shape[0] == 3 and image.shape[2] not in (1, 3, 4))
+    ):
         image = np.moveaxis(image, 0, 2)
     if image.ndim == 3 and image.shape[2] == 1:
         image = image[:, :, 0]
