@@ -152,7 +152,7 @@ class ImageDataModule(DataModule):
         ----------
         A. Zhang, Z. C. Lipton, M. Li, A. J. Smola, "Dive into Deep Learning", section 4.2.3.
         """
-        from softstep.plotting import show_images  # type: ignore[import-untyped,unused-ignore]
+        from softstep.plotting import show_images
 
         images, classes = (np.asarray(part) for part in batch)
         if images.ndim == 4 and images.shape[1] == 1:
