@@ -37,9 +37,8 @@ _METHODS = (
 _ORIGINAL = methods(MLP, _METHODS)
 _ORIGINAL_LAYER = methods(Layer, ("__call__", "forward"))
 _EVALUATED_ROWS = 2048  # at a time: enough for the kernels, and a few megabytes
-
-Batch = tuple[NDArray[Any], NDArray[Any], NDArray[np.int64] | None]
-"""Rows (B, K), class indices (B,), and which rows of the data they are where that is known."""
+_CHECKED_ROWS = 512  # at a time: they stay in cache
+_NOT_APPLIED = "the step was not applied, the parameters are those of the last whole step"
 
 
 def layered_evaluation(model: Module, data: Any) -> LayeredEvaluation | None:
@@ -155,6 +154,8 @@ class LayeredTraining:
         n = len(self.rows.x)
         if n == 0:
             raise ValueError("the training data have no rows")
+        for start in range(0, n, _CHECKED_ROWS):
+            _check_finite(self.rows.x[start : start + _CHECKED_ROWS], start, "of the training data")
         self.seed = data.seed
         self.batch_size = min(check_integer("batch_size", data.batch_size, 1), n)
         self.steps = -(-n // self.batch_size)
@@ -172,13 +173,14 @@ class LayeredTraining:
         """
         model, optimizer = self.model, self.optimizer
         affine = PLAIN if self.rows is None else self.rows.affine
-        for step, (x, y, numbers) in enumerate(self._batches(epoch, first), first):
+        for step, (x, y) in enumerate(self._batches(epoch, first), first):
             before()
-            loss, problem = math.nan, first_bad_row(x)
-            if problem is None:
-                loss, correct, gradients = model.gradients(x, y, affine, self.empty)
+            where = f"in step {step} of epoch {epoch} (both counted from 0)"
+            if self.rows is None:
+                _check_finite(x, 0, f"of the batch {where}")
+            loss, correct, gradients = model.gradients(x, y, affine, self.empty)
             if not math.isfinite(loss):
-                raise FloatingPointError(_message(loss, step, epoch, problem, numbers))
+                raise FloatingPointError(f"the loss is {loss} {where}; {_NOT_APPLIED}")
             for layer, (dweight, dbias) in zip(model.layers, gradients, strict=True):
                 layer.weight.grad, layer.bias.grad = dweight, dbias
             if self.max_norm is not None:
@@ -188,12 +190,12 @@ class LayeredTraining:
             after(1, loss * len(x), correct, len(x))
         optimizer.zero_grad()  # the arrays are not the caller's
 
-    def _batches(self, epoch: int, first: int) -> Iterator[Batch]:
+    def _batches(self, epoch: int, first: int) -> Iterator[tuple[NDArray[Any], NDArray[Any]]]:
         if self.rows is None:
             if hasattr(self.loader, "set_epoch"):
                 self.loader.set_epoch(epoch)
             for x, y in itertools.islice(self.loader, first, None):
-                yield self.model.features(x), self.model.targets(y), None
+                yield self.model.features(x), self.model.targets(y)
             return
         order = permutation(len(self.rows.x), self.seed, epoch)
         block = self.batch_size * max(1, 8192 // self.batch_size)  # of the order, at a time
@@ -201,20 +203,16 @@ class LayeredTraining:
         while start < len(order):
             rows = order[start : start - start % block + block]
             for at in range(0, len(rows), self.batch_size):
-                numbers = rows[at : at + self.batch_size]
-                yield *self.rows.take(numbers), numbers
+                yield self.rows.take(rows[at : at + self.batch_size])
             start += len(rows)
 
 
-def _message(
-    loss: float, step: int, epoch: int, problem: tuple[int, str] | None, numbers: Any
-) -> str:
-    what = f"the loss is {loss}"
+def _check_finite(x: NDArray[Any], first: int, where: str) -> None:
+    """Raise FloatingPointError for features that are not finite.
+
+    A ReLU may hide them from the loss, but not from the gradients.
+    """
+    problem = first_bad_row(x)
     if problem is not None:
         row, kind = problem
-        where = "of the batch" if numbers is None else "of the training data"
-        what = f"row {row if numbers is None else numbers[row]} {where} holds {kind}"
-    return (
-        f"{what} in step {step} of epoch {epoch} (both counted from 0); the step was not applied, "
-        "the parameters are those of the last whole step"
-    )
+        raise FloatingPointError(f"row {first + row} {where} holds {kind}; {_NOT_APPLIED}")
