@@ -48,6 +48,7 @@ def plot(options: argparse.Namespace) -> None:
 
 
 def _beside(path: str) -> str:
+    check_regular(Path(path))
     return str(Path(path).with_suffix(".png"))
 
 

@@ -14,38 +14,14 @@ from typing import Any
 
 import numpy as np
 import pytest
+from command import check_error, run, saved, start
 
 import softstep
-from softstep import LinearRegression, SoftmaxRegression, cli
+from softstep import LinearRegression, SoftmaxRegression
 from softstep.cli import output
 from softstep.cli.data import DATA
 
 NEEDS_MNIST = "MNIST files not found (set SOFTSTEP_DATA)"
-
-
-@pytest.fixture(autouse=True)
-def in_an_empty_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(tmp_path)
-
-
-def run(capsys: pytest.CaptureFixture[str], *arguments: str) -> tuple[int, str, str]:
-    """Status, output and errors of the command line in this process."""
-    try:
-        status = cli.main(arguments)
-    except SystemExit as left:
-        status = int(left.code or 0)
-    return status, *capsys.readouterr()
-
-
-def start(*arguments: str, **options: Any) -> subprocess.Popen[str]:
-    """The command line as a process."""
-    command = [sys.executable, "-m", "softstep", *arguments]
-    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
-    return subprocess.Popen(command, text=True, **(pipes | options))
-
-
-def saved(path: str = "softstep-digits.safetensors") -> bytes:
-    return Path(path).read_bytes()
 
 
 def test_train_without_arguments(capsys: pytest.CaptureFixture[str]) -> None:
@@ -141,15 +117,6 @@ def test_version_and_help(capsys: pytest.CaptureFixture[str]) -> None:
 
 
 # Errors: one line, status 2
-
-
-def check_error(result: tuple[int, str, str], *words: str) -> None:
-    status, out, err = result
-    assert (status, out) == (2, "")
-    assert err.startswith("softstep: error: ")
-    assert err.count("\n") == 1
-    for word in words:
-        assert word in err
 
 
 NUMBERS = [
