@@ -9,6 +9,7 @@ namespace softstep {
 namespace {
 
 constexpr int64_t rows_per_task = 4 * tile_rows;
+constexpr int64_t short_rows = 32;  // up to so many features the sums across a vector cost more than the products
 constexpr int64_t chain_rows = 16 * tile_rows;  // of one unbroken sum
 
 double nanoseconds(int64_t N, int64_t K, int64_t C) {
@@ -203,8 +204,10 @@ template <class T>
 void linear_forward(T* logits, const Features<T>& x, const T* weight, const T* bias, int64_t N, int64_t C,
                     Activation activation, int threads) {
   const int64_t K = x.columns;
-  if (C <= narrow_outputs) forward_to_few(logits, x, weight, bias, N, C, activation, threads);
-  else if (N <= narrow_outputs && N > 0) forward_from_few(logits, x, weight, bias, N, C, activation, threads);
+  if ((K > short_rows || C < 8) && C <= narrow_outputs && C <= N)
+    forward_to_few(logits, x, weight, bias, N, C, activation, threads);
+  else if (K > short_rows && N <= narrow_outputs && N > 0)
+    forward_from_few(logits, x, weight, bias, N, C, activation, threads);
   else matrix_product<T>(logits, as_rows(x), {weight, K, 1}, N, C, K, {bias, activation}, threads);
 }
 

@@ -12,8 +12,8 @@
 // within (4 + (|z - max| + D) / 2) eps of the exact value, relatively: x - max is rounded once (its half ulp becomes a
 // relative error of exp), the rest is exp (2), the sum, the reciprocal and a product. A temperature other than 1 rounds
 // the exponent once more, and without fused multiply-add twice: (4 + 3 (|z - max| + D) / 2) eps. The sums of the
-// gradients are taken like those of the exponentials, so softmax_backward is within (6 + 2 log2(columns)) eps of p_j / t
-// times (|g_j| + sum |g_k p_k|), and so on.
+// gradients are taken like those of the exponentials, so softmax_backward is within (6 + 2 log2(columns)) eps of
+// p_j / t times (|g_j| + sum |g_k p_k|), and so on.
 //
 // Narrow rows (up to narrow_columns): softmax_narrow.hpp. Wide rows take three passes: the maximum; exp into the
 // output; scaling it, while the next row is fetched. (Streaming stores from a row of scratch, or from exp taken again,

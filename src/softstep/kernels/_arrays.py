@@ -65,6 +65,7 @@ def as_float(
 
 
 _NARROW = {np.dtype(np.uint8), np.dtype(np.int8), np.dtype(np.float16)}
+_FEATURES = _NARROW | _FLOATS
 
 
 def as_features(name: str, value: ArrayLike) -> Array:
@@ -74,12 +75,12 @@ def as_features(name: str, value: ArrayLike) -> Array:
     as its bits in uint16, and other integers become float64. Copied only where a row is not
     contiguous, aligned or of native byte order.
     """
-    array = as_array(name, value)
+    array = value if type(value) is np.ndarray else as_array(name, value)
     dtype = array.dtype
-    if dtype.name == "bfloat16":
-        array = array.astype(dtype.newbyteorder("="), copy=False).view(np.uint16)
-    elif dtype not in _NARROW and dtype not in _FLOATS:
-        if dtype.kind == "f" and dtype.newbyteorder("=") in _NARROW | _FLOATS:
+    if dtype not in _FEATURES:
+        if dtype.kind == "V" and dtype.name == "bfloat16":
+            array = array.astype(dtype.newbyteorder("="), copy=False).view(np.uint16)
+        elif dtype.kind == "f" and dtype.newbyteorder("=") in _FEATURES:
             array = array.astype(dtype.newbyteorder("="))
         elif dtype.kind in "iu":
             array = array.astype(np.float64)
@@ -88,12 +89,15 @@ def as_features(name: str, value: ArrayLike) -> Array:
                 f"{name} has dtype {dtype}; accepted: uint8, int8, float16, bfloat16, float32, "
                 "float64, integers"
             )
+    flags = array.flags
+    if flags.c_contiguous and flags.aligned:
+        return array
     whole = array.itemsize
     if (
         array.ndim == 2
         and array.size
         and (
-            not array.flags.aligned
+            not flags.aligned
             or (array.shape[1] > 1 and array.strides[1] != whole)
             or array.strides[0] % whole
         )
