@@ -13,6 +13,7 @@ HERE = Path(__file__).parent
 SHORT = {
     "fuzz_checkpoint.py": ["--count", "200", "--seed", "1"],
     "fuzz_idx.py": ["--count", "200", "--seed", "1"],
+    "fuzz_npy.py": ["--count", "200", "--seed", "1"],
     "kill_checkpoint.py": ["--count", "8", "--seed", "1"],
     "kernels.py": ["--count", "1", "--seed", "1", "--select", "test_axis_must_be_an_integer"],
     "linear_cross_entropy_memory.py": ["--seed", "1", "--rows", "300", "--features", "16"],
@@ -20,6 +21,7 @@ SHORT = {
 SAYS = {
     "fuzz_checkpoint.py": "200 files, seed 1;",
     "fuzz_idx.py": "200 files, seed 1;",
+    "fuzz_npy.py": "200 files, seed 1;",
     "kill_checkpoint.py": "8 kills and 8 full disks, seed 1: every checkpoint whole",
     "kernels.py": "1 rounds passed",
     "linear_cross_entropy_memory.py": "2 sizes, seed 1: 0 failed",

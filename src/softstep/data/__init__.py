@@ -14,6 +14,7 @@ from softstep.data.images import ImageDataModule
 from softstep.data.loaders import DataLoader
 from softstep.data.mnist import MNIST, FashionMNIST, load_mnist
 from softstep.data.modules import DataModule
+from softstep.data.npy import read_npy
 from softstep.data.splits import Subset, random_split, train_val_test_split
 from softstep.data.synthetic import SyntheticRegressionData
 from softstep.data.transformed import TransformedDataset
@@ -54,5 +55,6 @@ __all__ = [
     "permutation",
     "random_split",
     "read_idx",
+    "read_npy",
     "train_val_test_split",
 ]

@@ -19,7 +19,7 @@ from typing import IO, Any
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["DataFileError", "read_idx"]
+__all__ = ["DataFileError", "check_size", "read_idx"]
 
 _TYPES = {0x08: ">u1", 0x09: ">i1", 0x0B: ">i2", 0x0C: ">i4", 0x0D: ">f4", 0x0E: ">f8"}
 _MAX_RANK = 32  # NumPy 1 has no more dimensions
@@ -140,7 +140,8 @@ def _header(
     return dtype, shape, 4 + 4 * rank
 
 
-def _check_size(path: Path, declared: int, found: int, shape: tuple[int, ...]) -> None:
+def check_size(path: Path, declared: int, found: int, shape: tuple[int, ...]) -> None:
+    """Raise DataFileError unless as many bytes were found as a header declares."""
     if found < declared:
         raise DataFileError(
             path, f"truncated: the header declares {declared} bytes of data {shape}, found {found}"
@@ -162,13 +163,13 @@ def _read_plain(
     mmap: bool,
 ) -> NDArray[Any]:
     declared = math.prod(shape) * dtype.itemsize
-    _check_size(path, declared, size - start, shape)
+    check_size(path, declared, size - start, shape)
     if mmap and declared:  # no operating system maps zero bytes
         return np.memmap(path, dtype=dtype, mode="r", offset=start, shape=shape)
     array = np.empty(shape, dtype=dtype)
     # Flat bytes: readinto takes any size at once. Fewer come only if the file shrinks under us.
     found = file.readinto(array.reshape(-1).view(np.uint8).data) if declared else 0
-    _check_size(path, declared, found, shape)
+    check_size(path, declared, found, shape)
     return _native(array)
 
 
@@ -195,7 +196,7 @@ def _read_gzip(
         raise DataFileError(
             path, f"expands past the {declared} bytes of data {shape} that its header declares"
         )
-    _check_size(path, declared, len(data), shape)
+    check_size(path, declared, len(data), shape)
     return _native(np.frombuffer(data, dtype=dtype, count=math.prod(shape)).reshape(shape))
 
 
