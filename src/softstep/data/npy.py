@@ -10,6 +10,7 @@ from __future__ import annotations
 import ast
 import math
 import os
+import re
 from pathlib import Path
 from typing import IO, Any
 
@@ -21,6 +22,7 @@ from softstep.data.idx import DataFileError, check_size
 __all__ = ["read_npy"]
 
 _MAGIC = b"\x93NUMPY"
+_NUMBERS = re.compile(r"[<>=|]?(\?|b1|[iuf]\d{1,2})")
 _MAX_HEADER = 1 << 16  # those of arrays of numbers have 128 bytes
 _MAX_RANK = 32  # NumPy 1 has no more dimensions
 _MAX_BYTES = 2**63 - 1
@@ -120,10 +122,11 @@ def _header(path: Path, file: Any, size: int) -> tuple[np.dtype[Any], tuple[int,
     except (*_PARSE_ERRORS, LookupError):
         raise DataFileError(path, f"damaged NPY header: {text[:80]!r}") from None
     try:
-        dtype = np.dtype(descr) if isinstance(descr, str) else None
-    except _PARSE_ERRORS:
+        known = isinstance(descr, str) and _NUMBERS.fullmatch(descr)
+        dtype = np.dtype(descr) if known else None
+    except TypeError:  # a width that there is not
         dtype = None
-    if dtype is None or dtype.kind not in "biuf" or dtype.itemsize == 0:
+    if dtype is None:
         raise DataFileError(path, f"holds {str(descr)[:80]!r}; accepted: real numbers or booleans")
     # Sizes of 0 do not excuse the others: NumPy multiplies these too.
     if math.prod(n for n in shape if n) * dtype.itemsize > _MAX_BYTES:
