@@ -11,7 +11,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from softstep.data.idx import DataFileError, read_idx
-from softstep.data.npy import read_npy
 from softstep.data.resizing import resize_images
 from softstep.models.tensor_file import check_regular
 
@@ -61,13 +60,22 @@ def read_rows(path: Path, wanted: Wanted) -> Rows:
     with path.open("rb") as file:
         start = file.read(6)
     if start == b"\x93NUMPY":
-        return _from_array(path, np.asarray(read_npy(path, max_bytes=_MAX_BYTES)), wanted)
+        return _from_array(path, _read_npy(path), wanted)
     if start[:2] in (b"\0\0", b"\x1f\x8b"):
         return _from_array(path, read_idx(path, max_bytes=_MAX_BYTES), wanted)
     if wanted.shape is None:
         raise DataFileError(path, "is no NPY or IDX file, and the model's rows are no images")
     image = _read_picture(path, wanted.invert)
     return Rows(_flat(path, image[np.newaxis], wanted), numbered=False)
+
+
+def _read_npy(path: Path) -> NDArray[Any]:
+    try:
+        # Mapped: the size in the header is compared with that of the file.
+        array = np.load(path, mmap_mode="r", allow_pickle=False)
+    except (ValueError, EOFError, SyntaxError, TypeError, MemoryError, OverflowError) as error:
+        raise DataFileError(path, f"is no NPY file of numbers, or damaged: {error}") from None
+    return np.asarray(array)
 
 
 def _from_array(path: Path, array: NDArray[Any], wanted: Wanted) -> Rows:
