@@ -11,7 +11,7 @@ from numpy.typing import ArrayLike, NDArray
 from softstep.models.checks import check_integer
 from softstep.models.module import Module
 from softstep.plotting.classified import as_classes, classify, names_of
-from softstep.plotting.figures import axes_of
+from softstep.plotting.figures import axes_of, require_matplotlib
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -153,9 +153,13 @@ def show_confusion(
     names = names_of(labels, None, count)[:count]
     sums = counts.sum(axis=1, keepdims=True, dtype=np.float64)
     shares = np.divide(counts, sums, out=np.zeros(counts.shape), where=sums > 0)
+    require_matplotlib()
+    from matplotlib.colors import PowerNorm
+
     side = max(3.6, 1.4 + 0.42 * count)
     figure, ax = axes_of(ax, side + 0.9, side, grid=False)
-    image = ax.imshow(shares, cmap="Blues", vmin=0, vmax=1)
+    # The colour follows the root of the share: mistakes of one in a hundred are to be seen.
+    image = ax.imshow(shares, cmap="Blues", norm=PowerNorm(0.5, 0, 1))
     turned = max(map(len, names)) > 3
     ax.set_xticks(
         range(count), names, rotation=45 if turned else 0, ha="right" if turned else "center",
@@ -167,7 +171,7 @@ def show_confusion(
     for i, j in np.ndindex(count, count):
         if counts[i, j] or i == j:
             text = f"{100 * shares[i, j]:.1f}" if normalize else f"{counts[i, j]:g}"
-            color = "white" if shares[i, j] > 0.5 else "black"
+            color = "white" if shares[i, j] > 0.3 else "black"
             ax.text(j, i, text, ha="center", va="center", color=color, fontsize=_size(count))
     bar = figure.colorbar(image, ax=ax, fraction=0.046, pad=0.03)
     bar.set_label("share of the true class")
