@@ -20,7 +20,9 @@ import softstep
 
 PROJECT = Path(__file__).parents[1]
 DOCUMENTS = (
-    "README.md", "ARCHITECTURE.md", "CONTRIBUTING.md", "CHANGELOG.md", "docs/performance.md",
+    "README.md", "README.ko.md", "ARCHITECTURE.md", "CONTRIBUTING.md", "CHANGELOG.md",
+    *sorted(str(path.relative_to(PROJECT)) for path in (PROJECT / "docs").rglob("*.md")
+            if "_build" not in path.parts),
 )  # fmt: skip
 
 
@@ -83,23 +85,88 @@ def test_python_of_the_readme(folder: Path) -> None:
 
 def test_commands_of_the_readme(folder: Path) -> None:
     """Every line that begins with softstep; installing is for the two commands' own check."""
+    pytest.importorskip("matplotlib")
+    picture = pytest.importorskip("PIL.Image")
+    picture.fromarray(np.full((28, 28), 200, np.uint8)).save(folder / "digit.png")
     lines = [line for block in blocks("README.md", "sh") for line in block.splitlines()]
     commands = [words for line in lines if (words := shlex.split(line, comments=True))]
     ours = [words[1:] for words in commands if words[0] == "softstep"]
-    assert {words[0] for words in ours} == {"train", "evaluate", "info"}
+    assert {words[0] for words in ours} == {"train", "evaluate", "predict", "plot", "info"}
     for words in ours:
-        run(folder, "-m", "softstep", *words)
+        if ">" not in words:
+            run(folder, "-m", "softstep", *words)
+            continue
+        printed = run(folder, "-m", "softstep", *words[: words.index(">")])
+        (folder / words[-1]).write_text(printed, encoding="utf-8")
+    assert (folder / "mlp.png").is_file()
+    assert (folder / "curves.png").is_file()
+
+
+def test_korean_readme_is_that_of_the_readme() -> None:
+    """The same code, commands, links and figures."""
+    for language in ("python", "sh"):
+        assert blocks("README.ko.md", language) == blocks("README.md", language)
+
+    def links(name: str) -> list[str]:
+        found = re.findall(r"\]\(([^)\s]+)\)", text_of(name))
+        return [target for target in found if not target.startswith("README")]
+
+    def headings(name: str) -> int:
+        return len(re.findall(r"^#+ ", text_of(name), re.MULTILINE))
+
+    def measured(name: str) -> list[str]:
+        rows = [line for line in text_of(name).splitlines() if re.match(r" *\| .*\d", line)]
+        return [number for row in rows for number in re.findall(r"\d+(?:\.\d+)?", row)]
+
+    assert links("README.ko.md") == links("README.md")
+    assert headings("README.ko.md") == headings("README.md")
+    assert measured("README.ko.md") == measured("README.md")
+    assert "(README.ko.md)" in text_of("README.md")
+    assert "(README.md)" in text_of("README.ko.md")
+
+
+def test_names_from_elsewhere_exist() -> None:
+    """Every name in the second column of the tables of docs/coming-from.md."""
+    names = set()
+    for line in text_of("docs/coming-from.md").splitlines():
+        if line.startswith("| `"):
+            names |= set(re.findall(r"`([A-Za-z_][\w.]*)", line.split(" | ")[1]))
+    assert len(names) > 80
+    objects: tuple[Any, ...] = (
+        softstep, softstep.DataModule, softstep.FashionMNIST, softstep.HyperParameters,
+        softstep.SoftmaxRegression, softstep.Trainer, softstep.SGD,
+    )  # fmt: skip
+    arguments = {"seed", "val_size", "max_epochs", "lr", "batch_size"}
+    for name in names - arguments:
+        own = name.removeprefix("model.")
+        own = own.removesuffix(".data") if own in ("weight.data", "bias.data") else own
+        if own in ("weight", "bias"):
+            continue  # attributes of an instance
+        found = False
+        for value in objects:
+            for part in own.split("."):
+                value = getattr(value, part, None)
+            found = found or value is not None
+        assert found, name
+
+
+def test_reference_has_every_public_name() -> None:
+    page = text_of("docs/api/index.md")
+    assert set(re.findall(r"`(\w+)`", page)) - {"softstep"} == set(softstep.__all__) - {
+        "__version__"
+    }
 
 
 @pytest.mark.parametrize("name", DOCUMENTS)
 def test_links(name: str) -> None:
     for target in re.findall(r"\]\(([^)\s]+)\)", text_of(name)):
         if not re.match(r"https://|#", target):
-            assert (PROJECT / target.partition("#")[0]).exists(), target
+            assert ((PROJECT / name).parent / target.partition("#")[0]).exists(), target
 
 
 @pytest.mark.parametrize(
-    "name", ["README.md", "ARCHITECTURE.md", "CONTRIBUTING.md", "docs/performance.md"]
+    "name",
+    ["README.md", "README.ko.md", "ARCHITECTURE.md", "CONTRIBUTING.md", "docs/performance.md"],
 )
 def test_paths(name: str) -> None:
     """Names in backquotes that begin with one of the project's folders."""

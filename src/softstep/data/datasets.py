@@ -183,7 +183,7 @@ class ArrayDataset(IndexedDataset):
         Returns
         -------
         tuple of ndarray
-            Features (B, *item_shape), then targets (B, ...).
+            Features ``(B, *item_shape)``, then targets (B, ...).
 
         Raises
         ------

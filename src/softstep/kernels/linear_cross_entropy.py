@@ -105,9 +105,10 @@ def linear_cross_entropy_with_grad(
 
     Parameters
     ----------
-    x, weight, bias, target, class_weight, sample_weight, ignore_index, label_smoothing, reduction,
-    scale, shift, threads
+    x, weight, bias, target, class_weight, sample_weight, ignore_index, label_smoothing, reduction
         As `linear_cross_entropy`; with ``reduction="none"`` the gradients are those of the sum.
+    scale, shift, threads
+        As `linear_cross_entropy`.
     wanted : collection of {"dx", "dweight", "dbias"}
         The gradients to compute, all by default; None is returned in the place of the others.
 

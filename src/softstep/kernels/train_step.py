@@ -167,7 +167,8 @@ def train_linear_regression(
     weight : ndarray, (C, K), float32 or float64
     bias : ndarray, (C,), or None
     batch_size : int
-    lr, momentum, dampening, weight_decay, nesterov, maximize, momentum_buffers, first_step, rule,
+    lr, momentum, dampening, weight_decay, nesterov, maximize, momentum_buffers, first_step, rule
+        As `train_softmax_regression`.
     max_norm, scale, shift, threads
         As `train_softmax_regression`.
 
