@@ -64,7 +64,7 @@ class Guarded:
 
 @pytest.fixture(scope="module")
 def regions() -> list[Guarded]:
-    return [Guarded() for _ in range(6)]
+    return [Guarded(16) for _ in range(6)]
 
 
 Case = tuple[Callable[..., Any], list[Array], int]
@@ -101,7 +101,7 @@ def cases(rng: np.random.Generator, length: int, dtype: Any) -> dict[str, Case]:
 
     zeros = [np.zeros_like(weight), np.zeros_like(bias)]
     options = [np.ones(length, dtype), np.ones(rows, dtype)]
-    nowhere = np.zeros((rows, length), dtype)
+    nowhere, many = np.zeros((rows, length), dtype), np.ones((34, length), dtype)
     return {
         "softmax": (lambda out, x: kernels.softmax(x, out=out), [nowhere, x], 1),
         "softmax in place": (lambda x: kernels.softmax(x, out=x), [x], 1),
@@ -147,6 +147,57 @@ def cases(rng: np.random.Generator, length: int, dtype: Any) -> dict[str, Case]:
             lambda out, p, t: kernels.mse_loss_with_grad(p[0], t[0], out=out),
             [np.zeros(length, dtype), x[:1], x[-1:] + 1],
             1,
+        ),
+        "softmax_backward": (
+            lambda out, g, p: kernels.softmax_backward(g, p, out=out),
+            [nowhere, x, np.full_like(x, 1 / length)],
+            1,
+        ),
+        "log_softmax_backward, axis 0": (
+            lambda out, g, q: kernels.log_softmax_backward(g, q, 0, out=out),
+            [nowhere, x, np.full_like(x, -1)],
+            1,
+        ),
+        "binary_cross_entropy_with_logits_with_grad": (
+            lambda out, x, t, w, p: kernels.binary_cross_entropy_with_logits_with_grad(
+                x, t, weight=w, pos_weight=p, out=out
+            ),
+            [nowhere, x, np.full_like(x, 0.25), np.ones_like(x), np.full(length, 2, dtype)],
+            1,
+        ),
+        "mse_loss_with_grad, weighted": (
+            lambda out, p, t, w: kernels.mse_loss_with_grad(p, t, weight=w, out=out),
+            [nowhere, x, x + 1, np.ones_like(x)],
+            1,
+        ),
+        "linear_cross_entropy_with_grad": (
+            lambda x, w, b, t: kernels.linear_cross_entropy_with_grad(x, w, b, t),
+            [x, weight, bias, labels % classes],
+            0,
+        ),
+        "linear_cross_entropy_with_grad of many classes": (
+            lambda x, w, t: kernels.linear_cross_entropy_with_grad(x, w, None, t),
+            [many, np.ones((35, length), dtype), np.arange(34) % 35],
+            0,
+        ),
+        "rmsprop_step": (
+            lambda p, s, a, b, g: kernels.rmsprop_step(
+                p, g, s, lr=0.1, grad_avg=a, momentum_buffer=b, momentum=0.5, weight_decay=0.1
+            ),
+            [x[0].copy(), *(np.full(length, v, dtype) for v in (0.5, 0.125, 0.25, 1))],
+            4,
+        ),
+        "adamw_step, clipped": (
+            lambda p, m, v, most, g: kernels.adamw_step(
+                p, g, m, v, lr=0.1, step=2, max_exp_avg_sq=most, max_norm=0.5
+            ),
+            [x[0].copy(), *(np.full(length, v, dtype) for v in (0.125, 0.5, 0.75, 1))],
+            4,
+        ),
+        "clip_grad_norm": (
+            lambda g, h: kernels.clip_grad_norm([g, h], 0.5),
+            [x[0].copy(), x[-1].copy()],
+            2,
         ),
         "sgd_step": (
             lambda p, b, g: kernels.sgd_step(p, g, b, lr=0.1, momentum=0.9, weight_decay=0.1),

@@ -53,7 +53,16 @@ def test_softmax_and_cross_entropy(
 
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize(
-    "shape", [(5_003, 129, 10), (700, 784, 33), (3, 40_009, 5), (20_011, 3, 1), (130, 200, 257)]
+    "shape",
+    [
+        (5_003, 129, 10),
+        (700, 784, 33),
+        (3, 40_009, 5),
+        (20_011, 3, 1),
+        (130, 200, 257),
+        (4_203, 600, 70),  # several blocks of rows
+        (40, 600, 4_500),  # several blocks of columns
+    ],
 )
 def test_linear(dtype: Any, shape: tuple[int, int, int], rng: np.random.Generator) -> None:
     n, k, c = shape
@@ -79,6 +88,60 @@ def test_losses_and_steps(dtype: Any, rng: np.random.Generator) -> None:
         return param, buffer
 
     check_counts(step)
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("shape", [(30_011, 10), (4_003, 130), (5, 50_257)])
+def test_gradients_and_binary_cross_entropy(
+    dtype: Any, shape: tuple[int, int], rng: np.random.Generator
+) -> None:
+    x, g = random_logits(rng, shape, dtype), rng.normal(0, 1, shape).astype(dtype)
+    softmax, log_softmax = kernels.softmax(x), kernels.log_softmax(x)
+    for axis in (-1, 0):
+        check_counts(lambda axis=axis, **o: kernels.softmax_backward(g, softmax, axis, **o))
+        check_counts(lambda axis=axis, **o: kernels.log_softmax_backward(g, log_softmax, axis, **o))
+    target = rng.integers(0, 2, x.shape).astype(dtype)
+    weight, positive = rng.uniform(0, 2, x.shape).astype(dtype), np.full(shape[1], 3, dtype)
+    check_counts(
+        lambda **o: kernels.binary_cross_entropy_with_logits_with_grad(
+            x, target, weight=weight, pos_weight=positive, **o
+        )
+    )
+    check_counts(lambda **o: kernels.mse_loss_with_grad(x, target, weight=weight, **o))
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_adaptive_steps_and_clipping(dtype: Any, rng: np.random.Generator) -> None:
+    sizes = (300_007, 10, 1)
+    grads = [rng.normal(0, 1, size).astype(dtype) for size in sizes]
+
+    def fresh(value: float) -> list[Any]:
+        return [np.full(size, value, dtype) for size in sizes]
+
+    def rmsprop(**options: Any) -> Any:
+        arrays = [fresh(value) for value in (1, 0.5, 0.25, 0.125)]
+        param, average, centre, momentum = arrays
+        norm = kernels.rmsprop_step(
+            param, grads, average, grad_avg=centre, momentum_buffer=momentum, momentum=0.5,
+            max_norm=1.0, **options,
+        )  # fmt: skip
+        return norm, *(array for group in arrays for array in group)
+
+    def adamw(**options: Any) -> Any:
+        arrays = [fresh(value) for value in (1, 0.5, 0.25, 0.125)]
+        param, mean, square, most = arrays
+        norm = kernels.adamw_step(
+            param, grads, mean, square, max_exp_avg_sq=most, step=3, max_norm=1.0, **options
+        )
+        return norm, *(array for group in arrays for array in group)
+
+    def clip(**options: Any) -> Any:
+        copies = [grad.copy() for grad in grads]
+        return kernels.clip_grad_norm(copies, 0.5, **options), *copies
+
+    check_counts(rmsprop)
+    check_counts(adamw)
+    check_counts(clip)
 
 
 @pytest.mark.parametrize("kind", ["softmax", "linear"])
