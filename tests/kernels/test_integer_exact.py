@@ -26,12 +26,14 @@ def check_exact(
     features: Any = None,
     scale: float = 1,
     shift: float = 0,
+    largest: int = 64,
 ) -> None:
     """|a| <= 64, |b| <= 128: sums of up to 2048 products stay below 2^24, exact in float32."""
-    assert max(n, k, c) * 64 * 128 + 128 < 2**24
+    a, b = largest, 2 * largest
+    assert max(n, k, c) * a * b + b < 2**24
     # Integers held in float64, whose sums are exact to 2^53: NumPy multiplies int64 slowly.
-    x, weight = rng.integers(-64, 65, (n, k)) * 1.0, rng.integers(-128, 129, (c, k)) * 1.0
-    bias, dlogits = rng.integers(-128, 129, c) * 1.0, rng.integers(-64, 65, (n, c)) * 1.0
+    x, weight = rng.integers(-a, a + 1, (n, k)) * 1.0, rng.integers(-b, b + 1, (c, k)) * 1.0
+    bias, dlogits = rng.integers(-b, b + 1, c) * 1.0, rng.integers(-a, a + 1, (n, c)) * 1.0
     affine = {}
     if scale != 1 or shift:
         x, affine = np.rint((x - shift) / scale), {"scale": scale, "shift": shift}
@@ -97,6 +99,12 @@ def test_many_rows_and_outputs(dtype: Any, rng: np.random.Generator) -> None:
         check_exact(rng, 37, k, 51, dtype)
     for n, k, c in ((130, 600, 200), (300, 1_100, 70), (50, 40, 1_500), (1_300, 33, 49)):
         check_exact(rng, n, k, c, dtype)
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_several_blocks(dtype: Any, rng: np.random.Generator) -> None:
+    """Several blocks of rows, of columns and of what is summed over, at once."""
+    check_exact(rng, 4_203, 520, 2_100, dtype, largest=16)
 
 
 @pytest.mark.parametrize("dtype", DTYPES)

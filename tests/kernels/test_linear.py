@@ -70,14 +70,7 @@ def test_every_shape(dtype: Any, rng: np.random.Generator) -> None:
 
 @pytest.mark.parametrize("dtype", DTYPES)
 def test_threads(dtype: Any, threads: int, rng: np.random.Generator) -> None:
-    for shape in (
-        (4_001, 129, 10),
-        (1_000, 65, 33),
-        (3, 20_001, 5),
-        (500, 784, 1),
-        (4_203, 600, 70),
-        (40, 600, 4_500),
-    ):  # several blocks of rows, of columns
+    for shape in ((4_001, 129, 10), (1_000, 65, 33), (3, 20_001, 5), (500, 784, 1)):
         check_all(*random_layer(rng, *shape, dtype), threads=threads)
 
 

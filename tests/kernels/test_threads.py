@@ -60,8 +60,7 @@ def test_softmax_and_cross_entropy(
         (3, 40_009, 5),
         (20_011, 3, 1),
         (130, 200, 257),
-        (4_203, 600, 70),  # several blocks of rows
-        (40, 600, 4_500),  # several blocks of columns
+        (4_203, 1_000, 70),  # several blocks of rows
     ],
 )
 def test_linear(dtype: Any, shape: tuple[int, int, int], rng: np.random.Generator) -> None:
