@@ -104,5 +104,8 @@ def test_wrong_files(capsys: Capture) -> None:
     check_error(run(capsys, "plot", "."), "not a regular file")
     check_error(run(capsys, "plot", "h.json", "--out", "h.gif"), "--out h.gif ends with 'gif'")
     check_error(run(capsys, "plot", "h.json", "--out", "no/h.png"), "is no folder")
-    check_error(run(capsys, "plot", "h.png"), "--out h.png is the history itself")
+    check_error(
+        run(capsys, "plot", "h.png"),
+        "the picture h.png would replace the history itself; choose --out",
+    )
     check_error(run(capsys, "plot"), "HISTORY")

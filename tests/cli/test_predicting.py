@@ -201,6 +201,8 @@ def nan_in_row_two() -> NDArray[Any]:
         (np.zeros(64, complex), ("complex128",)),
         (np.array([{}], object), ("no NPY file of numbers",)),
         (nan_in_row_two(), ("row 2 is not finite",)),
+        (np.full((2, 64), 300), ("row 0 holds pixels outside 0 to 16",)),
+        (np.repeat([[3], [-1]], 64, axis=1), ("row 1 holds pixels outside 0 to 16",)),
     ],
 )
 def test_wrong_arrays(

@@ -580,6 +580,8 @@ def test_a_folder_that_is_not_there_is_named_before_the_training(tmp_path: Path)
     for options in ({"path": tmp_path / "no" / "x"}, {"path": "x", "best": tmp_path / "no" / "y"}):
         with pytest.raises(FileNotFoundError, match="there is no folder"):
             Trainer(1, callbacks=[Checkpoint(**options)]).fit(model, small())
+    with pytest.raises(OSError, match="is not a regular file"):
+        Trainer(1, callbacks=[Checkpoint(tmp_path)]).fit(model, small())
     with pytest.raises(ValueError, match="no validation data"):
         Trainer(1, callbacks=[Checkpoint("x", best="y")]).fit(model, small(val=False))
     assert not model.weight.is_initialized

@@ -23,7 +23,9 @@ def evaluate(options: argparse.Namespace) -> None:
             f"{options.model} holds a {type(model).__name__}; accepted with {name}: {accepted} "
             "(see --data)"
         )
-    data = open_data(name, options)
+    # A regression's test rows are drawn with the seed after that of its training, as `train` does.
+    drawn = {} if classifies else {"seed": model.seed + 1}
+    data = open_data(name, options, **drawn)
     inputs, outputs = features_of(model)
     if classifies:
         images = as_images(data)

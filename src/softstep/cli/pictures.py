@@ -103,7 +103,11 @@ def _from_array(path: Path, array: NDArray[Any], wanted: Wanted) -> Rows:
     finite = np.isfinite(x).reshape(len(x), -1).all(axis=1)
     if not finite.all():
         raise DataFileError(path, f"row {int((~finite).argmax())} is not finite")
-    if whole:
+    if whole and wanted.scale != 1:
+        outside = ((x < 0) | (x * wanted.scale > 1.001)).reshape(len(x), -1).any(axis=1)
+        if outside.any():
+            row, top = int(outside.argmax()), round(1 / wanted.scale)
+            raise DataFileError(path, f"row {row} holds pixels outside 0 to {top}")
         x *= np.float32(wanted.scale)
     if wanted.invert:
         x = 1 - x

@@ -28,10 +28,8 @@ def plot(options: argparse.Namespace) -> None:
     except ValueError as error:
         raise ValueError(f"--out {error}") from None
     check_writable("--out", Path(out))
-    if any(
-        path != "-" and Path(path).absolute() == Path(out).absolute() for path in options.history
-    ):
-        raise ValueError(f"--out {out} is the history itself")
+    if any(path != "-" and Path(path).resolve() == Path(out).resolve() for path in options.history):
+        raise ValueError(f"the picture {out} would replace the history itself; choose --out")
     found = [_read(path) for path in options.history]
     scale = "log" if options.log else "linear"
     if len(found) == 1:

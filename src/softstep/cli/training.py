@@ -150,8 +150,17 @@ def _check_files(options: argparse.Namespace, out: Path) -> None:
     if options.checkpoint is not None:
         check_writable("--checkpoint", Path(options.checkpoint))
     written = [out, *(Path(path) for path in (options.plot, options.checkpoint) if path)]
-    if len({path.absolute() for path in written}) < len(written):
+    if len({path.resolve() for path in written}) < len(written):
         raise ValueError("two of --out, --plot and --checkpoint name the same file")
+    # To go on writing the checkpoint that one resumes from is what --checkpoint is for.
+    if options.resume is not None and any(
+        Path(path).resolve() == Path(options.resume).resolve()
+        for path in (out, options.plot)
+        if path
+    ):
+        raise ValueError(
+            f"{options.resume} is what --resume reads; choose another file for --out and --plot"
+        )
 
 
 def _open(options: argparse.Namespace, name: str, settings: dict[str, Any]) -> DataModule:

@@ -101,11 +101,13 @@ class Checkpoint(Callback):
         return self._best.epoch
 
     def on_fit_begin(self, trainer: Trainer) -> None:
-        """Check that there are folders for the files."""
+        """Check that the files can be written: there are folders, and nothing else is there."""
         for path in (self.path, self.best):
             folder = None if path is None else path.absolute().parent
             if folder is not None and not folder.is_dir():
                 raise FileNotFoundError(f"{path}: there is no folder {folder}")
+            if path is not None and path.exists() and not path.is_file():
+                raise OSError(f"{path} is not a regular file")
         self._best.forget()
         if self.best is not None:
             self._best.require(trainer)

@@ -130,7 +130,7 @@ class EarlyStopping(Callback):
     >>> from softstep import Digits, EarlyStopping, SoftmaxRegression, Trainer
     >>> stopping = EarlyStopping("val_accuracy", patience=2)
     >>> trainer = Trainer(max_epochs=1000, callbacks=[stopping])
-    >>> history = trainer.fit(SoftmaxRegression(num_outputs=10, lr=0.5), Digits())
+    >>> history = trainer.fit(SoftmaxRegression(num_outputs=10, lr=0.5), Digits(val_size=0.1))
     >>> len(history) == stopping.best_epoch + 1 + 2 < 1000
     True
     """
