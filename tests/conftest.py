@@ -25,6 +25,7 @@ import pytest
 
 HERE = Path(__file__).parent
 sys.path.insert(0, str(HERE / "kernels"))  # kernel_cases.py: what the kernel tests share
+sys.path.append(str(HERE / "campaigns"))  # fuzzing.py: what the campaigns on files share
 
 _seed_key = pytest.StashKey[int]()
 _unknown_skips_key = pytest.StashKey[list[str]]()

@@ -6,20 +6,18 @@ A checkpoint is gone on from for a step, a model file is loaded.
 
 from __future__ import annotations
 
-import argparse
 import json
 import random
 import re
 import sys
-import tempfile
 import time
-import traceback
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from fuzzing import campaign, damage
 
 import softstep
 from softstep import (
@@ -84,15 +82,8 @@ def mutate(content: bytes, rng: random.Random) -> bytes:
     result = bytearray(content)
     at = rng.randrange(len(result) + 1)
     kind = rng.randrange(13)
-    if kind == 0 and result:
-        for _ in range(rng.choice((1, 1, 1, 4, 16))):
-            result[rng.randrange(len(result))] ^= 1 << rng.randrange(8)
-    elif kind == 1:
-        del result[at:]
-    elif kind == 2:
-        result += rng.randbytes(rng.choice((1, 8, 100)))
-    elif kind == 3:
-        del result[at : at + rng.randrange(1, 9)]
+    if damage(result, kind, at, rng):
+        pass
     elif kind == 4:  # a header's length that lies
         result[:8] = rng.choice((0, 1, 2**20, 2**24, 2**31, 2**63, 2**64 - 1)).to_bytes(8, "little")
     else:  # a header that is well-formed, and lies
@@ -170,34 +161,12 @@ def run(count: int, seed: int, folder: Path) -> tuple[Counter[str], float]:
     return ends, longest
 
 
-def main() -> int:
-    """Run a campaign; 1 if a file ended wrongly or took a second."""
-    parser = argparse.ArgumentParser(description=main.__doc__)
-    parser.add_argument("--count", type=int, default=100_000)
-    parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--memory", type=int, default=256, help="cap beyond the start, in MiB")
-    options = parser.parse_args()
-    folder = Path(tempfile.mkdtemp(prefix="fuzz-checkpoint-"))
-    for content, use in seeds(folder):  # everything is loaded before memory is capped
+def use_whole_files(folder: Path) -> None:
+    """Use each file once before it is damaged: everything is loaded then."""
+    for content, use in seeds(folder):
         (folder / "whole").write_bytes(content)
         use(folder / "whole")
-    if sys.platform == "linux":
-        import resource
-
-        pages = int(Path("/proc/self/statm").read_text(encoding="ascii").split()[0])
-        cap = pages * resource.getpagesize() + options.memory * 2**20
-        resource.setrlimit(resource.RLIMIT_AS, (cap, cap))
-    try:
-        ends, longest = run(options.count, options.seed, folder)
-    except Exception:
-        traceback.print_exc()
-        print(f"kept: {folder / 'failed'}")
-        return 1
-    for end, times in ends.most_common():
-        print(f"{times:8d}  {end}")
-    print(f"{options.count} files, seed {options.seed}; longest {longest * 1e3:.1f} ms")
-    return int(longest >= 1)
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(campaign("checkpoint", run, use_whole_files))

@@ -6,18 +6,16 @@ The test suite runs a short one (tests/data/test_npy.py).
 
 from __future__ import annotations
 
-import argparse
 import io
 import random
 import re
 import sys
-import tempfile
 import time
-import traceback
 from collections import Counter
 from pathlib import Path
 
 import numpy as np
+from fuzzing import campaign, damage
 
 from softstep.data import DataFileError, read_npy
 
@@ -40,15 +38,8 @@ def mutate(data: bytes, rng: random.Random) -> bytes:
     result = bytearray(data)
     at = rng.randrange(len(result) + 1)
     kind = rng.randrange(8)
-    if kind == 0 and result:
-        for _ in range(rng.choice((1, 1, 1, 4, 16))):
-            result[rng.randrange(len(result))] ^= 1 << rng.randrange(8)
-    elif kind == 1:
-        del result[at:]
-    elif kind == 2:
-        result += rng.randbytes(rng.choice((1, 8, 100)))
-    elif kind == 3:
-        del result[at : at + rng.randrange(1, 9)]
+    if damage(result, kind, at, rng):
+        pass
     elif kind == 4:
         result[at:at] = rng.choice(TEXTS).encode() * rng.choice((1, 1, 50))
     elif kind == 5:  # a length of the header that lies
@@ -97,31 +88,5 @@ def run(count: int, seed: int, folder: Path) -> tuple[Counter[str], float]:
     return ends, longest
 
 
-def main() -> int:
-    """Run a campaign; 1 if a file ended wrongly or took a second."""
-    parser = argparse.ArgumentParser(description=main.__doc__)
-    parser.add_argument("--count", type=int, default=100_000)
-    parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--memory", type=int, default=256, help="cap beyond the start, in MiB")
-    options = parser.parse_args()
-    if sys.platform == "linux":
-        import resource
-
-        pages = int(Path("/proc/self/statm").read_text(encoding="ascii").split()[0])
-        cap = pages * resource.getpagesize() + options.memory * 2**20
-        resource.setrlimit(resource.RLIMIT_AS, (cap, cap))
-    folder = Path(tempfile.mkdtemp(prefix="fuzz-npy-"))
-    try:
-        ends, longest = run(options.count, options.seed, folder)
-    except Exception:
-        traceback.print_exc()
-        print(f"kept: {folder / 'failed'}")
-        return 1
-    for end, times in ends.most_common():
-        print(f"{times:8d}  {end}")
-    print(f"{options.count} files, seed {options.seed}; longest {longest * 1e3:.1f} ms")
-    return int(longest >= 1)
-
-
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(campaign("npy", run))

@@ -126,3 +126,9 @@ def state(model: Any, trainer: Any = None) -> bytes:
     if trainer is not None:
         arrays += [b for b in trainer.optim.momentum_buffers if b is not None]
     return b"".join(array.tobytes() for array in arrays)
+
+
+class Softmax0(Softmax):
+    def __init__(self, **sgd: Any) -> None:
+        super().__init__(2, 0.1)
+        self.sgd = {"momentum": 0.5} | sgd
