@@ -5,6 +5,7 @@
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
+#include <thread>
 
 #if defined(__linux__)
 #include <sched.h>
@@ -136,6 +137,27 @@ Team::Team([[maybe_unused]] int requested, [[maybe_unused]] double nanoseconds) 
 Team::~Team() {
   if (counted_) calls_in_progress.fetch_sub(1);
 }
+
+#if defined(__linux__)
+int current_processor() { return sched_getcpu(); }
+
+void leave_processor(int processor) {
+  if (processor < 0 || sched_getcpu() != processor) return;
+  cpu_set_t allowed, others;
+  if (sched_getaffinity(0, sizeof allowed, &allowed) != 0) return;
+  others = allowed;
+  CPU_CLR(static_cast<std::size_t>(processor), &others);
+  if (CPU_COUNT(&others) == 0 || sched_setaffinity(0, sizeof others, &others) != 0) return;
+  sched_setaffinity(0, sizeof allowed, &allowed);
+}
+void let_others_run() { sched_yield(); }
+#else
+int current_processor() { return -1; }
+void leave_processor(int) {}
+void let_others_run() {}
+#endif
+
+void nap(int microseconds) { std::this_thread::sleep_for(std::chrono::microseconds(microseconds)); }
 
 std::chrono::steady_clock::time_point& asked_at() {
   static thread_local std::chrono::steady_clock::time_point last;

@@ -78,6 +78,33 @@ class Interrupt {
   std::atomic<bool> stopped_{false};
 };
 
+// Threads of one team should not share a processor while another is idle, but after a pause Linux wakes a worker on the
+// processor of the thread that wakes it, and does not soon part them: a call of two milliseconds took six. So a worker
+// that finds itself on its caller's processor moves, and a caller lets a worker that waits behind it have its turn.
+int current_processor();
+void leave_processor(int processor);
+void let_others_run();
+void nap(int microseconds);
+
+// body(thread, threads) on the calling thread, which is 0, and on its workers. OpenMP may give fewer than asked for.
+template <class Body>
+void on_threads(int threads, Body body) {
+#if defined(_OPENMP)
+  if (threads > 1) {
+    const int caller = current_processor();
+#pragma omp parallel num_threads(threads)
+    {
+      const int thread = omp_get_thread_num();
+      if (thread == 0) let_others_run();
+      else leave_processor(caller);
+      body(thread, omp_get_num_threads());
+    }
+    return;
+  }
+#endif
+  body(0, 1);
+}
+
 // body(tile, thread), or body(tile, thread, interrupt) if it looks at the flag itself, for every tile; it must not
 // throw. Throws Interrupted, unless the work must not stop half-way.
 template <bool Interruptible = true, class Body>
@@ -93,24 +120,16 @@ void for_tiles(int64_t tiles, const Team& team, Body body) {
       else body(tile, static_cast<int>(thread));
     }
   };
-  if (threads > 1) {
-#if defined(_OPENMP)
-#pragma omp parallel num_threads(static_cast<int>(threads))
-    {
-      // OpenMP may give fewer threads than asked for; the runs of tiles are then dealt round.
-      const int64_t given = omp_get_num_threads();
-      for (int64_t thread = omp_get_thread_num(); thread < threads; thread += given) run(thread);
-    }
-#endif
-  } else if (threads == 1) {
-    run(0);
-  }
+  on_threads(static_cast<int>(threads), [&](int64_t thread, int64_t given) {
+    for (; thread < threads; thread += given) run(thread);  // with fewer threads the runs of tiles are dealt round
+  });
   if (interrupt.stopped()) throw Interrupted{};
 }
 
-// All threads of a team meet. It spins for some tens of microseconds and then sleeps: where another process holds one
-// of our processors, a thread that sleeps gives its own to the one it waits for. (OpenMP's barrier spins for
-// milliseconds, and a run of minibatches meets thousands of times.)
+// All threads of a team meet. Who waits spins for some hundred microseconds and then naps: where another process holds
+// one of our processors, a thread that sleeps gives its own to the one it waits for. Nobody is woken by another thread,
+// since that would bring the two to one processor. (OpenMP's barrier spins for milliseconds, and a run of minibatches
+// meets thousands of times.)
 class Barrier {
  public:
   void wait(int threads) {
@@ -118,16 +137,16 @@ class Barrier {
     if (arrived_.fetch_add(1, std::memory_order_acq_rel) + 1 == threads) {
       arrived_.store(0, std::memory_order_relaxed);
       round_.fetch_add(1, std::memory_order_release);
-      round_.notify_all();
       return;
     }
-    for (int spins = 0; spins < 1000; ++spins) {
+    for (int spins = 0; spins < 8000; ++spins) {
       if (round_.load(std::memory_order_acquire) != round) return;
 #if defined(__x86_64__)
       __builtin_ia32_pause();
 #endif
     }
-    round_.wait(round, std::memory_order_acquire);
+    for (int time = 50; round_.load(std::memory_order_acquire) == round; time = time < 1000 ? time + 50 : time)
+      nap(time);
   }
 
  private:

@@ -386,14 +386,7 @@ TrainResult train(const TrainProblem<T>& p, Rule rule, int requested) {
   const Team team(requested, step_nanoseconds(std::min(p.batch_size, p.rows), p.x.columns, p.outputs));
   const int threads = static_cast<int>(std::min<int64_t>(team.threads(), groups));
   Run<T, Rule> run(p, rule, threads);
-  if (threads == 1) {
-    run.work(0, 1);
-  } else {
-#if defined(_OPENMP)
-#pragma omp parallel num_threads(threads)
-    run.work(omp_get_thread_num(), omp_get_num_threads());
-#endif
-  }
+  on_threads(threads, [&](int thread, int given) { run.work(thread, given); });
   run.write_back();
   if (run.interrupted()) throw Interrupted{};
   return run.result();
