@@ -69,6 +69,8 @@ class Network {
   // Pointers to `count` rows from `position` on, for one of the two tiles that a thread has in hand.
   void point(const void** rows, int64_t position, int64_t count, T* scratch, int side) const {
     source_.point(rows, position, count, scratch + side * source_.scratch());
+    if (p_.labels && x_.order)
+      for (int64_t r = 0; r < count; ++r) prefetch_soon(p_.labels + row_number(position + r));
   }
 
   // Logits of a tile, their loss, and with Gradient the loss's gradient in their place.
