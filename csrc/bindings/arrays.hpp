@@ -9,6 +9,7 @@
 #include <pybind11/pybind11.h>
 #include <pybind11/stl.h>
 
+#include <algorithm>
 #include <chrono>
 #include <cstdint>
 #include <exception>
@@ -71,15 +72,10 @@ inline Feature feature_type(const char* name, const py::array& a) {
 }
 
 inline void check_shape(const char* name, const py::array& a, std::initializer_list<int64_t> shape) {
-  bool equal = a.ndim() == static_cast<py::ssize_t>(shape.size());
-  std::string wanted = "(";
-  py::ssize_t axis = 0;
-  for (int64_t size : shape) {
-    equal = equal && a.shape(axis) == size;
-    wanted += (axis ? ", " : "") + std::to_string(size);
-    ++axis;
-  }
-  if (!equal) wrong_shape(name, a, wanted + (shape.size() == 1 ? ",)" : ")"));
+  if (a.ndim() == static_cast<py::ssize_t>(shape.size()) && std::equal(shape.begin(), shape.end(), a.shape())) return;
+  std::string wanted;
+  for (int64_t size : shape) wanted += (wanted.empty() ? "(" : ", ") + std::to_string(size);
+  wrong_shape(name, a, wanted + (shape.size() == 1 ? ",)" : ")"));
 }
 
 // The same shape as another array, or as its leading axes.
@@ -131,6 +127,17 @@ Features<T> features(const char* name, const py::array& a, const std::optional<p
   if (shift) check_shape("shift", *shift, {x.columns}), x.shift = input<T>("shift", *shift);
   if (shift && !scale) throw py::value_error("shift is given without scale; accepted: both");
   return x;
+}
+
+// Which rows are meant, and in which order: row numbers of n rows.
+inline const int64_t* row_order(const py::array& order, int64_t n) {
+  check_ndim("order", order, 1, "(rows,)");
+  const int64_t* rows = input<int64_t>("order", order);
+  for (int64_t i = 0; i < order.shape(0); ++i)
+    if (static_cast<std::uint64_t>(rows[i]) >= static_cast<std::uint64_t>(n))
+      throw py::index_error("order[" + std::to_string(i) + "] is " + std::to_string(rows[i]) +
+                            "; accepted: row numbers 0 to " + std::to_string(n - 1));
+  return rows;
 }
 
 // An array that is written: never converted, never copied.

@@ -10,18 +10,13 @@ namespace softstep {
 
 namespace {
 
-std::string at(const char* name, int64_t i) { return std::string(name) + "[" + std::to_string(i) + "]"; }
-
-// Every row that the order names must exist, and its label must be a class.
-void check_rows(const int64_t* order, int64_t rows, int64_t n, const int64_t* labels, int64_t classes) {
+// The label of every row that the order names must be a class.
+void check_labels(const int64_t* labels, const int64_t* order, int64_t rows, int64_t classes) {
   for (int64_t i = 0; i < rows; ++i) {
     const int64_t row = order ? order[i] : i;
-    if (static_cast<std::uint64_t>(row) >= static_cast<std::uint64_t>(n))
-      throw py::index_error(at("order", i) + " is " + std::to_string(row) + "; accepted: row numbers 0 to " +
-                            std::to_string(n - 1));
-    if (labels && static_cast<std::uint64_t>(labels[row]) >= static_cast<std::uint64_t>(classes))
-      throw py::index_error(at("target", row) + " is " + std::to_string(labels[row]) + "; accepted: classes 0 to " +
-                            std::to_string(classes - 1));
+    if (static_cast<std::uint64_t>(labels[row]) >= static_cast<std::uint64_t>(classes))
+      throw py::index_error("target[" + std::to_string(row) + "] is " + std::to_string(labels[row]) +
+                            "; accepted: classes 0 to " + std::to_string(classes - 1));
   }
 }
 
@@ -63,11 +58,10 @@ TrainProblem<T> problem(const py::array& x, const py::array& target, bool labels
   }
   p.rows = x.shape(0);
   if (order) {
-    check_ndim("order", *order, 1, "(rows,)");
-    p.x.order = input<int64_t>("order", *order);
+    p.x.order = row_order(*order, x.shape(0));
     p.rows = order->shape(0);
   }
-  check_rows(p.x.order, p.rows, x.shape(0), p.labels, p.outputs);
+  if (p.labels) check_labels(p.labels, p.x.order, p.rows, p.outputs);
   return p;
 }
 

@@ -1,15 +1,21 @@
 #include "kernels/linear.hpp"
 
 #include "kernels/column_sums.hpp"
+#include "kernels/linear_lanes.hpp"
 #include "kernels/linear_tiles.hpp"
 #include "kernels/matrix_product.hpp"
+#include "kernels/row_tiles.hpp"
 
 namespace softstep {
 
 namespace {
 
 constexpr int64_t rows_per_task = 4 * tile_rows;
-constexpr int64_t short_rows = 32;  // up to so many features the sums across a vector cost more than the products
+#if defined(__AVX512F__) || defined(__aarch64__)
+constexpr int input_gradient_vectors = 4;  // 32 registers
+#else
+constexpr int input_gradient_vectors = 2;  // 16 registers
+#endif
 constexpr int64_t chain_rows = 16 * tile_rows;  // of one unbroken sum
 
 double nanoseconds(int64_t N, int64_t K, int64_t C) {
@@ -36,6 +42,24 @@ struct Tiles {
   int64_t size() const { return shape.outputs * shape.stride; }
   // Elements that a thread needs of its own.
   int64_t scratch() const { return 2 * source.scratch(); }
+};
+
+// Rows `stride` apart in the order of the tiles. One row of whole vectors is in that order already.
+template <class T>
+class Packed {
+ public:
+  Packed(const T* rows, int64_t stride, const LinearShape<T>& shape)
+      : rows_(rows),
+        in_place_(shape.outputs == 1 && shape.lead == 0 && shape.features == shape.stride),
+        copy_(static_cast<std::size_t>(in_place_ ? 0 : shape.outputs * shape.stride)) {
+    if (!in_place_) pack_weight(copy_.data(), rows, shape, stride);
+  }
+  const T* data() const { return in_place_ ? rows_ : copy_.data(); }
+
+ private:
+  const T* rows_;
+  bool in_place_;
+  Scratch<T> copy_;
 };
 
 // Tiles of rows begin .. end: visit(tile, its first row).
@@ -77,8 +101,7 @@ template <class T>
 void forward_to_few(T* logits, const Features<T>& x, const T* weight, const T* bias, int64_t N, int64_t C,
                     Activation activation, int threads) {
   const Tiles<T> tiles(x, C);
-  const Scratch<T> packed(static_cast<std::size_t>(tiles.size()));
-  pack_weight(packed.data(), weight, tiles.shape, x.columns);
+  const Packed<T> packed(weight, x.columns, tiles.shape);
   for_products(x, N, packed.data(), bias, tiles, threads, [&](const T* tile, int64_t row, int rows) {
     for (int r = 0; r < rows; r += lanes<T>)
       store_columns<T>(logits + (row + r) * C, C, reinterpret_cast<const Vec<T>*>(tile + tile_place<T>(r, 0, C)),
@@ -91,13 +114,14 @@ void forward_to_few(T* logits, const Features<T>& x, const T* weight, const T* b
 template <class T>
 void forward_from_few(T* logits, const Features<T>& x, const T* weight, const T* bias, int64_t N, int64_t C,
                       Activation activation, int threads) {
-  const int64_t K = x.columns, stride = copied_stride<T>(K);
-  const Scratch<T> copy(static_cast<std::size_t>(N * stride));
-  copy_rows(copy.data(), as_rows(x), 0, N, 0, K);
+  const int64_t K = x.columns;
+  const bool in_place = x.type == feature_of<T>() && !x.scale && !x.order;
+  const int64_t stride = in_place ? x.row_stride() : copied_stride<T>(K);
+  const Scratch<T> copy(static_cast<std::size_t>(in_place ? 0 : N * stride));
+  if (!in_place) copy_rows(copy.data(), as_rows(x), 0, N, 0, K);
   const Features<T> rows = rows_of(weight, K);
   const Tiles<T> tiles(rows, N);
-  const Scratch<T> packed(static_cast<std::size_t>(tiles.size()));
-  pack_weight(packed.data(), copy.data(), tiles.shape, stride);
+  const Packed<T> packed(in_place ? static_cast<const T*>(x.data) : copy.data(), stride, tiles.shape);
   for_products<T>(rows, C, packed.data(), nullptr, tiles, threads, [&](const T* tile, int64_t c, int count) {
     for (int r = 0; r < count; r += lanes<T>) {
       const int some = std::min(lanes<T>, count - r);
@@ -167,27 +191,62 @@ void outer_products(T* sums, T* column_sums, const Features<T>& x, const T* dlog
   if (column_sums) std::memcpy(column_sums, partial_columns.data(), static_cast<std::size_t>(C) * sizeof(T));
 }
 
+// R rows times V vectors of features of dx; `last` features in the last vector.
+template <class T, int R, int V>
+SOFTSTEP_INLINE void input_gradient(T* dx, const T* weight, const T* dlogits, int64_t K, int64_t C, int last) {
+  constexpr int L = lanes<T>;
+  Vec<T> sum[R][V] = {};
+  for (int64_t c = 0; c < C; ++c) {
+    Vec<T> w[V];
+#pragma GCC unroll 4
+    for (int v = 0; v < V; ++v) w[v] = v == V - 1 ? load_partial(weight + v * L, last) : load(weight + v * L);
+    weight += K;
+#pragma GCC unroll 4
+    for (int r = 0; r < R; ++r) {
+      const Vec<T> g = broadcast<T>(dlogits[r * C + c]);
+#pragma GCC unroll 4
+      for (int v = 0; v < V; ++v) sum[r][v] = fma<T>(g, w[v], sum[r][v]);
+    }
+  }
+#pragma GCC unroll 4
+  for (int r = 0; r < R; ++r)
+#pragma GCC unroll 4
+    for (int v = 0; v < V; ++v) {
+      if (v == V - 1 && last < L) store_partial(dx + r * K + v * L, sum[r][v], last);
+      else store(dx + r * K + v * L, sum[r][v]);
+    }
+}
+
 // dx of few outputs: every row is a sum of C rows of weights.
 template <class T>
 void input_gradient_of_few(T* dx, const T* weight, const T* dlogits, int64_t N, int64_t K, int64_t C, int threads) {
-  constexpr int L = lanes<T>, R = 4;
+  constexpr int L = lanes<T>, V = input_gradient_vectors;
   const Team team(threads, nanoseconds(N, K, C));
   for_tiles(blocks_of(N, rows_per_task), team, [&](int64_t task, int) {
+    const auto strip = [&]<int R>(std::integral_constant<int, R>, int64_t row) {
+      int64_t k = 0;
+      for (; k + V * L <= K; k += V * L)
+        input_gradient<T, R, V>(dx + row * K + k, weight + k, dlogits + row * C, K, C, L);
+      for (; k < K; k += L)
+        input_gradient<T, R, 1>(dx + row * K + k, weight + k, dlogits + row * C, K, C,
+                                static_cast<int>(std::min<int64_t>(L, K - k)));
+    };
     const int64_t end = std::min((task + 1) * rows_per_task, N);
-    for (int64_t row = task * rows_per_task; row < end; row += R) {
-      const int rows = static_cast<int>(std::min<int64_t>(R, end - row));
-      for (int64_t k = 0; k < K; k += L) {
-        const int some = static_cast<int>(std::min<int64_t>(L, K - k));
-        Vec<T> sum[R] = {};
-        for (int64_t c = 0; c < C; ++c) {
-          const Vec<T> w = load_partial(weight + c * K + k, some);
-#pragma GCC unroll 4
-          for (int r = 0; r < R; ++r)
-            sum[r] = fma<T>(w, broadcast<T>(dlogits[(row + std::min(r, rows - 1)) * C + c]), sum[r]);
-        }
-        for (int r = 0; r < rows; ++r) store_partial(dx + (row + r) * K + k, sum[r], some);
-      }
-    }
+    int64_t row = task * rows_per_task;
+    for (; row + 4 <= end; row += 4) strip(std::integral_constant<int, 4>{}, row);
+    for (; row < end; ++row) strip(std::integral_constant<int, 1>{}, row);
+  });
+}
+
+// dx *= f'(z), where x = f(z).
+template <class T>
+void times_slopes(T* dx, const Features<T>& x, int64_t N, Activation activation, int threads) {
+  const int64_t K = x.columns;
+  const RowTiles tiles(N, K);
+  const Team team(threads, static_cast<double>(N) * static_cast<double>(K) * 0.1);
+  for_tiles(tiles.count, team, [&](int64_t tile, int) {
+    for (int64_t r = tiles.begin(tile); r < tiles.end(tile); ++r)
+      times_slope_row(dx + r * K, static_cast<const T*>(x.at(r)), K, activation);
   });
 }
 
@@ -204,22 +263,22 @@ template <class T>
 void linear_forward(T* logits, const Features<T>& x, const T* weight, const T* bias, int64_t N, int64_t C,
                     Activation activation, int threads) {
   const int64_t K = x.columns;
-  if ((K > short_rows || C < 8) && C <= narrow_outputs && C <= N)
-    forward_to_few(logits, x, weight, bias, N, C, activation, threads);
-  else if (K > short_rows && N <= narrow_outputs && N > 0)
-    forward_from_few(logits, x, weight, bias, N, C, activation, threads);
+  if (outputs_in_lanes<T>(N, K, C)) LaneProduct<T>(logits, x, weight, bias, N, C).run(activation, threads);
+  else if (C <= narrow_outputs && C <= N) forward_to_few(logits, x, weight, bias, N, C, activation, threads);
+  else if (N <= narrow_outputs && N > 0) forward_from_few(logits, x, weight, bias, N, C, activation, threads);
   else matrix_product<T>(logits, as_rows(x), {weight, K, 1}, N, C, K, {bias, activation}, threads);
 }
 
 template <class T>
 void linear_backward(T* dx, T* dweight, T* dbias, const Features<T>& x, const T* weight, const T* dlogits, int64_t N,
-                     int64_t C, int threads) {
+                     int64_t C, Activation of_x, int threads) {
   const int64_t K = x.columns;
   if (dx) {
     if (C <= narrow_outputs) input_gradient_of_few(dx, weight, dlogits, N, K, C, threads);
     else if (N <= narrow_outputs && N > 0)
       outer_products<T>(dx, nullptr, rows_of(weight, K), dlogits, 1, C, C, N, threads);
     else matrix_product<T>(dx, {dlogits, C, 1}, {weight, 1, K}, N, K, C, {}, threads);
+    if (of_x != Activation::none) times_slopes(dx, x, N, of_x, threads);
   }
   if (C <= narrow_outputs) {
     if (dweight) outer_products(dweight, dbias, x, dlogits, C, 1, N, C, threads);
@@ -235,8 +294,8 @@ template void linear_forward(float*, const Features<float>&, const float*, const
 template void linear_forward(double*, const Features<double>&, const double*, const double*, int64_t, int64_t,
                              Activation, int);
 template void linear_backward(float*, float*, float*, const Features<float>&, const float*, const float*, int64_t,
-                              int64_t, int);
+                              int64_t, Activation, int);
 template void linear_backward(double*, double*, double*, const Features<double>&, const double*, const double*, int64_t,
-                              int64_t, int);
+                              int64_t, Activation, int);
 
 }  // namespace softstep

@@ -43,9 +43,11 @@ CrossEntropySum linear_cross_entropy(const LinearCrossEntropy<T>& p, int threads
     const CrossEntropySum sum = cross_entropy(part_of(p.loss, begin, rows, logits.data(), gradient), threads);
     losses[static_cast<std::size_t>(chunk)] = sum.loss;
     correct += sum.correct;
-    if (p.dx) linear_backward<T>(p.dx + begin * K, nullptr, nullptr, x, p.weight, logits.data(), rows, C, threads);
+    if (p.dx)
+      linear_backward<T>(p.dx + begin * K, nullptr, nullptr, x, p.weight, logits.data(), rows, C, Activation::none,
+                         threads);
     if (p.dweight && chunk == 0)
-      linear_backward<T>(nullptr, p.dweight, nullptr, x, p.weight, logits.data(), rows, C, threads);
+      linear_backward<T>(nullptr, p.dweight, nullptr, x, p.weight, logits.data(), rows, C, Activation::none, threads);
     else if (p.dweight)
       matrix_product<T>(p.dweight, {logits.data(), 1, C}, as_columns(x), C, K, rows,
                         {.bias = nullptr, .activation = Activation::none, .add = true}, threads);

@@ -106,6 +106,10 @@ void forward_classes(T* logits, TileRows& x, const T* weight, const T* bias, con
   alignas(64) Vec<T> sums[NC * L];
   for (int group = 0; group < x.count; group += L) {
     for (int r = 0; r < L; r += row_block<T>) {
+      if (group + r >= x.count) {
+        for (int i = 0; i < NC * row_block<T>; ++i) sums[i / row_block<T> * L + r + i % row_block<T>] = Vec<T>{};
+        continue;
+      }
       // without a row to fetch, one that is there already
       const bool fetch = x.next && x.fetched < tile_rows;
       const void* next = fetch ? x.next[x.fetched++] : x.rows[group + r];

@@ -108,9 +108,15 @@ class TileSource {
 // (outputs, features) to the order of the tiles, the padding zero; and back. With `row` = 0 every class gets the same.
 template <class T>
 void pack_weight(T* out, const T* in, const LinearShape<T>& shape, int64_t row) {
-  for (int64_t i = 0; i < shape.outputs * shape.stride; ++i) out[i] = 0;
+  constexpr int L = lanes<T>;
   for (int64_t c = 0; c < shape.outputs; ++c)
-    for (int64_t k = 0; k < shape.features; ++k) out[tile_place<T>(shape.lead + k, c, shape.outputs)] = in[c * row + k];
+    for (int64_t k = -shape.lead; k < shape.features; k += L) {
+      const int from = static_cast<int>(k < 0 ? -k : 0);
+      const int to = static_cast<int>(shape.features - k < L ? shape.features - k : L);
+      const T* const part = in + c * row + k;
+      store(out + tile_place<T>(shape.lead + k, c, shape.outputs),
+            from == 0 && to == L ? load(part) : load_range<T>(part, from, to));
+    }
 }
 
 template <class T>

@@ -14,12 +14,21 @@ template <class T>
 struct Block {
   T* out;  // row 0, column 0 of the output
   int64_t N;
-  const T* rows;  // copied
-  int64_t depth;
+  const T* rows;  // copied, or where they lie
+  int64_t stride, depth;
   const T* bias;          // the first block of k starts from it, if it is not null,
   bool add;               // later ones from what is there
   Activation activation;  // none but in the last block of k
 };
+
+// Rows of the type computed in need no copy if those of a strip neither share cache sets nor lie a page apart.
+template <class T>
+bool multiplied_in_place(const Operand<T>& a) {
+  constexpr int64_t page = 4096, line = 64;
+  const int64_t apart = a.row * static_cast<int64_t>(sizeof(T)) % page;
+  return a.feature == feature_of<T>() && !a.rows_adjoin && !a.order && !a.scale && apart >= 4 * line &&
+         apart <= page - 4 * line;
+}
 
 template <class T>
 SOFTSTEP_INLINE void store_row(T* place, const T* before, const Vec<T>* sum, int vectors, int columns) {
@@ -39,7 +48,7 @@ SOFTSTEP_INLINE void store_row(T* place, const T* before, const Vec<T>* sum, int
 template <class T>
 void multiply_group(const Block<T>& block, int64_t top, int64_t bottom, const T* packed, const Panels<T>& panels,
                     int64_t from, int64_t to, int64_t left, Interrupt& interrupt, int thread) {
-  const int64_t stride = copied_stride<T>(block.depth);
+  const int64_t stride = block.stride;
   for (int64_t row = top; row < bottom; row += strip_rows) {
     if (interrupt.check(thread)) return;
     const int count = static_cast<int>(std::min<int64_t>(strip_rows, bottom - row));
@@ -82,7 +91,8 @@ void matrix_product(T* out, const Operand<T>& a, const Operand<T>& b, int64_t M,
   const int64_t width = parts == 1 ? N : blocks_of(blocks_of(N, blocks_of(N, most)), P) * P;
   const Team team(threads,
                   static_cast<double>(M) * static_cast<double>(N) * static_cast<double>(K) * 0.01 * sizeof(T) / 4);
-  const Scratch<T> copy(static_cast<std::size_t>(height * stride));
+  const bool in_place = multiplied_in_place(a);
+  const Scratch<T> copy(static_cast<std::size_t>(in_place ? 0 : height * stride));
   const Scratch<T> packed(static_cast<std::size_t>(team.threads() * group_panels * P * depth));
   std::vector<int64_t> holds(static_cast<std::size_t>(team.threads()));  // the group that a thread has packed
   for (int64_t row = 0; row < M; row += height) {
@@ -95,14 +105,16 @@ void matrix_product(T* out, const Operand<T>& a, const Operand<T>& b, int64_t M,
       const int64_t runs = groups < team.threads() ? blocks_of(team.threads(), groups) : 1;
       for (int64_t k = 0; k == 0 || k < K; k += depth) {
         const int64_t some = std::min(depth, K - k);
-        for_tiles(blocks_of(rows, rows_copied), team, [&](int64_t tile, int) {
-          const int64_t r = tile * rows_copied;
-          copy_rows(copy.data() + r * copied_stride<T>(some), a, row + r, std::min(rows_copied, rows - r), k, some);
-        });
+        if (!in_place)
+          for_tiles(blocks_of(rows, rows_copied), team, [&](int64_t tile, int) {
+            const int64_t r = tile * rows_copied;
+            copy_rows(copy.data() + r * copied_stride<T>(some), a, row + r, std::min(rows_copied, rows - r), k, some);
+          });
         std::fill(holds.begin(), holds.end(), -1);
         const Block<T> block{out + row * N,
                              N,
-                             copy.data(),
+                             in_place ? static_cast<const T*>(a.data) + row * a.row + k : copy.data(),
+                             in_place ? a.row : copied_stride<T>(some),
                              some,
                              finish.bias,
                              finish.add || k > 0,

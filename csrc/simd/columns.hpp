@@ -29,6 +29,37 @@ SOFTSTEP_INLINE void load_columns(Vec<T>* columns, const T* rows, int64_t stride
   });
 }
 
+namespace detail {
+
+// Of rows of W elements without a gap, the part of column C that lies in vector J, into the lanes it belongs to.
+template <class T, int W, int C, int J, std::size_t... R>
+SOFTSTEP_INLINE Vec<T> pick_column(Vec<T> before, Vec<T> v, std::index_sequence<R...>) {
+  constexpr int n = lanes<T>;
+  return __builtin_shufflevector(before, v, ((int(R) * W + C) / n == J ? n + (int(R) * W + C) % n : int(R))...);
+}
+
+template <class T, int W, int C, std::size_t... J>
+SOFTSTEP_INLINE Vec<T> column_of(const Vec<T>* v, std::index_sequence<J...>) {
+  Vec<T> column = v[0];
+  ((column = pick_column<T, W, C, static_cast<int>(J)>(column, v[J], std::make_index_sequence<lanes<T>>())), ...);
+  return column;
+}
+
+template <class T, int W, std::size_t... C>
+SOFTSTEP_INLINE void split_columns(Vec<T>* columns, const Vec<T>* v, std::index_sequence<C...>) {
+  ((columns[C] = column_of<T, W, static_cast<int>(C)>(v, std::make_index_sequence<W>())), ...);
+}
+
+}  // namespace detail
+
+// As load_columns for a whole block of rows of W elements, one after the other without a gap.
+template <class T, int W>
+SOFTSTEP_INLINE void load_adjoining_columns(Vec<T>* columns, const T* rows) {
+  Vec<T> v[W];
+  for (int j = 0; j < W; ++j) v[j] = load(rows + j * lanes<T>);
+  detail::split_columns<T, W>(columns, v, std::make_index_sequence<W>());
+}
+
 template <class T, int Width = 0>
 SOFTSTEP_INLINE void store_columns(T* rows, int64_t stride, const Vec<T>* columns, int count, int width) {
   constexpr int L = lanes<T>;

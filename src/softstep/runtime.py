@@ -65,6 +65,8 @@ class threads:  # noqa: N801  (used like a function)
 
 def check_threads(n: object) -> int:
     """Return `n` as an int if it is a valid number of threads."""
+    if type(n) is int and 1 <= n <= 1024:
+        return n
     try:
         count = operator.index(n)  # type: ignore[arg-type]
     except TypeError:

@@ -26,6 +26,16 @@ def test_all_sizes(dtype: Any, rng: np.random.Generator) -> None:
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
+def test_sizes_at_which_the_way_changes(dtype: Any, rng: np.random.Generator) -> None:
+    """Few features side by side and apart, outputs that fill vectors and not, sums in parts."""
+    for k in (0, 1, 2, 3, 4, 5, 6, 7, 8, 32, 33, 128, 129, 200, 201, 401):
+        for n, c in ((1, 8), (3, 7), (4, 8), (17, 1), (19, 5), (21, 48), (65, 64), (37, 65)):
+            x = rng.normal(0, 3, (n, k + 1)).astype(dtype)
+            check_layer(x[:, :k], random_rest(rng, n, k, c, dtype))
+            check_layer(x[:, :k].copy(), random_rest(rng, n, k, c, dtype))
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
 def test_long_sums_do_not_lose_to_pairwise_sum(dtype: Any, rng: np.random.Generator) -> None:
     """Positive terms, few rows and many: NumPy's pairwise bound, (19 + log2(K / 128)) * eps."""
     k = 2**17 + 5
@@ -33,8 +43,9 @@ def test_long_sums_do_not_lose_to_pairwise_sum(dtype: Any, rng: np.random.Genera
     for n in (3, 33):
         x = rng.uniform(0.5, 1.5, (n, k)).astype(dtype)
         exact = x.astype(LongDouble).sum(1)[:, None]
-        got = kernels.linear(x, np.ones((34, k), dtype))
-        assert_close(got, np.tile(exact, 34), bound * exact, f"linear, {n} rows")
+        for c in (16, 34):
+            got = kernels.linear(x, np.ones((c, k), dtype))
+            assert_close(got, np.tile(exact, c), bound * exact, f"linear, {n} rows, {c} outputs")
         got, _, _ = kernels.linear_backward(
             np.ones((34, 1), dtype), np.ones((k, 1), dtype), np.tile(x[:1], (34, 1)), wanted="dx"
         )

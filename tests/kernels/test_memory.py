@@ -291,30 +291,39 @@ def test_linear_of_every_type_and_path(
     native = _native.module
 
     def forward(out: Array, x: Array, weight: Array, bias: Array, scale: Array) -> None:
-        native.linear(out, bits(x), weight, bias, scale, scale, "tanh", 1)
+        native.linear(out, bits(x), weight, bias, None, scale, scale, "tanh", 1)
 
     def plain(out: Array, x: Array, weight: Array, bias: Array) -> None:
-        native.linear(out, bits(x), weight, bias, None, None, "none", 1)
+        native.linear(out, bits(x), weight, bias, None, None, None, "none", 1)
+
+    def ordered(out: Array, x: Array, weight: Array, bias: Array, order: Array) -> None:
+        native.linear(out, bits(x), weight, bias, order, None, None, "none", 1)
 
     def backward(
         dx: Array, dweight: Array, dbias: Array, x: Array, weight: Array, g: Array
     ) -> None:
-        native.linear_backward(dx, dweight, dbias, bits(x), weight, g, None, None, 1)
+        activation = "relu" if x.dtype == weight.dtype else "none"
+        native.linear_backward(
+            dx, dweight, dbias, bits(x), weight, g, None, None, None, activation, 1
+        )
 
     for length in LENGTHS:
         other = int(rng.integers(1, 18))
-        # few outputs, few rows, and large, in all three sizes
+        # few outputs, few rows, large, and outputs in the lanes, in all three sizes
         for n, k, c in (
             (other, length, 5), (length, other, 32), (other, length, 35), (7, other, 32 + length),
             (34, length, 37), (32 + length, other, 33), (33, other, 32 + length),
+            (length, 3, 1), (9, 32 + length, 8), (3 + length, 40, 16), (5, 33, 8 + length),
         ):  # fmt: skip
             x = random_features(rng, (n, k), name)
             weight, bias, dlogits = random_rest(rng, n, k, c, dtype)
             out, scale = np.zeros((n, c), dtype), np.full(k, 0.5, dtype)
             gradients = [np.zeros(shape, dtype) for shape in ((n, k), (c, k), c)]
+            order = rng.integers(0, n, n)
             for function, changed, arguments in (
                 (plain, 1, [out, x, weight, bias]),
                 (forward, 1, [out, x, weight, bias, scale]),
+                (ordered, 1, [out, x, weight, bias, order]),
                 (backward, 3, [*gradients, x, weight, dlogits]),
             ):
                 expected = [argument.copy() for argument in arguments]

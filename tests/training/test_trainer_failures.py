@@ -23,7 +23,7 @@ from softstep import (
 )
 from softstep.data import permutation
 from softstep.training import fused
-from softstep.training.interrupts import uninterrupted
+from softstep.training.interrupts import whole_steps
 
 # Errors
 
@@ -172,18 +172,33 @@ def test_a_signal_waits_for_the_end_of_a_step() -> None:
     done: list[int] = []
 
     def step() -> None:
-        with uninterrupted():
-            os.kill(os.getpid(), signal.SIGINT)
-            done.extend(i for i in range(100_000))  # Python would have noticed it here
+        with whole_steps() as whole:
+            for _ in range(3):
+                with whole:
+                    os.kill(os.getpid(), signal.SIGINT)
+                    done.extend(i for i in range(100_000))  # Python would have noticed it here
 
     with pytest.raises(KeyboardInterrupt):
         step()
-    assert len(done) == 100_000
+    assert len(done) == 100_000  # one step, and none after it
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+
+
+def test_between_steps_an_interruption_does_not_wait() -> None:
+    def steps() -> None:
+        with whole_steps() as whole:
+            with whole:
+                pass
+            os.kill(os.getpid(), signal.SIGINT)
+            pytest.fail("the interruption has waited")
+
+    with pytest.raises(KeyboardInterrupt):
+        steps()
     assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
 
 
 def test_an_error_in_a_step_is_not_hidden() -> None:
-    with pytest.raises(ZeroDivisionError), uninterrupted():
+    with pytest.raises(ZeroDivisionError), whole_steps() as whole, whole:
         _ = 1 / 0
     assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
 
@@ -192,7 +207,7 @@ def test_other_threads_leave_signals_alone() -> None:
     found = []
 
     def run() -> None:
-        with uninterrupted():
+        with whole_steps() as whole, whole:
             found.append(signal.getsignal(signal.SIGINT))
 
     thread = threading.Thread(target=run)

@@ -49,6 +49,7 @@ def linear(
     x: _Array,
     weight: _Array,
     bias: _Array | None,
+    order: _Array | None,
     scale: _Array | None,
     shift: _Array | None,
     activation: str,
@@ -61,8 +62,10 @@ def linear_backward(
     x: _Array,
     weight: _Array,
     dlogits: _Array,
+    order: _Array | None,
     scale: _Array | None,
     shift: _Array | None,
+    x_activation: str,
     threads: int,
 ) -> None: ...
 def linear_cross_entropy(

@@ -44,6 +44,12 @@ def as_float(
     """
     array = value if type(value) is np.ndarray else as_array(name, value)
     dtype = array.dtype
+    if (
+        dtype in _FLOATS
+        and (like is None or dtype is like.dtype)
+        and (not contiguous or array.flags.carray)
+    ):
+        return array
     if dtype not in _FLOATS:
         if dtype.kind in "iu":
             array = array.astype(np.float64 if like is None else like.dtype)
@@ -65,6 +71,7 @@ def as_float(
 
 
 _NARROW = {np.dtype(np.uint8), np.dtype(np.int8), np.dtype(np.float16)}
+_NARROW_OR_BITS = _NARROW | {np.dtype(np.uint16)}
 _FEATURES = _NARROW | _FLOATS
 
 
@@ -77,7 +84,10 @@ def as_features(name: str, value: ArrayLike) -> Array:
     """
     array = value if type(value) is np.ndarray else as_array(name, value)
     dtype = array.dtype
-    if dtype not in _FEATURES:
+    if dtype in _FEATURES:
+        if array.flags.carray:
+            return array
+    else:
         if dtype.kind == "V" and dtype.name == "bfloat16":
             array = array.astype(dtype.newbyteorder("="), copy=False).view(np.uint16)
         elif dtype.kind == "f" and dtype.newbyteorder("=") in _FEATURES:
@@ -108,15 +118,16 @@ def as_features(name: str, value: ArrayLike) -> Array:
 
 def is_narrow(features: Array) -> bool:
     """Tell whether these are of a type that only features have (bfloat16 as uint16)."""
-    return features.dtype in _NARROW or features.dtype == np.uint16
+    return features.dtype in _NARROW_OR_BITS
 
 
 def as_affine(
-    scale: ArrayLike | None, shift: ArrayLike | None, columns: int, dtype: Any
+    scale: ArrayLike | None, shift: ArrayLike | None, features: Array, dtype: Any
 ) -> tuple[Array | None, Array | None]:
     """Scale and shift of features as two arrays (columns,), or neither."""
     if shift is None and scale is None:
         return None, None
+    columns = features.shape[-1] if features.ndim else 0
     return (
         _per_feature("scale", 1.0 if scale is None else scale, columns, dtype),
         _per_feature("shift", 0.0 if shift is None else shift, columns, dtype),

@@ -14,6 +14,7 @@ from softstep.kernels._arrays import (
     as_affine,
     as_features,
     as_float,
+    as_targets,
     check_apart,
     is_narrow,
 )
@@ -30,6 +31,7 @@ def linear(
     bias: ArrayLike | None = None,
     *,
     activation: Activation | None = None,
+    order: ArrayLike | None = None,
     scale: ArrayLike | None = None,
     shift: ArrayLike | None = None,
     out: Array | None = None,
@@ -49,6 +51,9 @@ def linear(
     bias : array_like, (C,), dtype of `weight`, optional
     activation : {"relu", "sigmoid", "tanh"}, optional
         Applied to the result; none by default.
+    order : array_like of int, (N,), optional
+        Row numbers: the features are ``x[order]``, which are read where they lie. `x` may then have
+        any number of rows.
     scale, shift : float or array_like (K,), optional
         The features are ``x * scale + shift``.
     out : ndarray, (N, C), optional
@@ -67,6 +72,8 @@ def linear(
         A dtype that is not accepted, or arrays of different dtypes.
     ValueError
         Shapes that do not fit, no outputs, an unknown activation, an `out` that does not fit.
+    IndexError
+        `order` names a row that `x` does not have.
 
     References
     ----------
@@ -83,16 +90,18 @@ def linear(
     xa = as_features("x", x)
     w = as_weight(weight, xa)
     b = None if bias is None else as_float("bias", bias, w, "weight")
-    if activation not in (None, "relu", "sigmoid", "tanh"):
-        raise ValueError(f"activation is {activation!r}; accepted: 'relu', 'sigmoid', 'tanh', None")
+    check_activation("activation", activation)
+    rows = None if order is None else as_targets("order", order)
     if out is None:
         # ill-shaped inputs get an output of some shape: the native checks name the input first
-        out = np.empty((*xa.shape[:1], *w.shape[:1]), w.dtype)
+        out = np.empty((xa if rows is None else rows).shape[:1] + w.shape[:1], w.dtype)
     else:
         for name, value, array in (("x", x, xa), ("weight", weight, w), ("bias", bias, b)):
             check_apart(out, name, value, array)
-    affine = as_affine(scale, shift, xa.shape[-1] if xa.ndim else 0, w.dtype)
-    _native.module.linear(out, xa, w, b, *affine, activation or "none", resolve_threads(threads))
+    affine = as_affine(scale, shift, xa, w.dtype)
+    _native.module.linear(
+        out, xa, w, b, rows, *affine, activation or "none", resolve_threads(threads)
+    )
     return out
 
 
@@ -102,6 +111,8 @@ def linear_backward(
     dlogits: ArrayLike,
     *,
     wanted: Collection[Gradient] = GRADIENTS,
+    x_activation: Activation | None = None,
+    order: ArrayLike | None = None,
     scale: ArrayLike | None = None,
     shift: ArrayLike | None = None,
     out: Mapping[Gradient, Array] | None = None,
@@ -118,6 +129,12 @@ def linear_backward(
         The gradient with respect to the result.
     wanted : collection of {"dx", "dweight", "dbias"}
         The gradients to compute, all by default; None is returned in the place of the others.
+    x_activation : {"relu", "sigmoid", "tanh"}, optional
+        Where `x` is what this function has made of z, as the ``activation`` of the layer before:
+        `dx` is then the gradient with respect to z. Features of the dtype of `weight` only, and
+        without `scale` and `shift`.
+    order : array_like of int, (N,), optional
+        As `linear`; row i of `dx` belongs to ``x[order[i]]``.
     scale, shift : float or array_like (K,), optional
         The features are ``x * scale + shift``; `dx` is the gradient with respect to them.
     out : mapping of str to ndarray, optional
@@ -128,7 +145,7 @@ def linear_backward(
     Returns
     -------
     dx : ndarray, (N, K)
-        ``dlogits @ weight``.
+        ``dlogits @ weight``, times the slope of `x_activation`: [x > 0], x (1 - x) or 1 - x^2.
     dweight : ndarray, (C, K)
         ``dlogits.T @ x``.
     dbias : ndarray, (C,)
@@ -136,7 +153,7 @@ def linear_backward(
 
     Raises
     ------
-    TypeError, ValueError
+    TypeError, ValueError, IndexError
         As `linear`.
 
     References
@@ -150,10 +167,16 @@ def linear_backward(
     >>> dx, dweight, dbias
     (array([[30., 40.]]), array([[10., 20.]]), array([10.]))
     """
+    check_activation("x_activation", x_activation)
     xa = as_features("x", x)
     w = as_weight(weight, xa)
     g = as_float("dlogits", dlogits, w, "weight")
-    shapes = (xa.shape, w.shape, w.shape[:1])
+    rows = None if order is None else as_targets("order", order)
+    shapes = (
+        xa.shape if rows is None else rows.shape[:1] + xa.shape[1:],
+        w.shape,
+        w.shape[:1],
+    )
     names = check_wanted(wanted)
     if out is None:
         dx, dweight, dbias = (
@@ -167,9 +190,26 @@ def linear_backward(
             (out[name] if name in out else np.empty(shape, w.dtype)) if name in names else None
             for name, shape in zip(GRADIENTS, shapes, strict=True)
         )
-    affine = as_affine(scale, shift, xa.shape[-1] if xa.ndim else 0, w.dtype)
-    _native.module.linear_backward(dx, dweight, dbias, xa, w, g, *affine, resolve_threads(threads))
+    affine = as_affine(scale, shift, xa, w.dtype)
+    _native.module.linear_backward(
+        dx,
+        dweight,
+        dbias,
+        xa,
+        w,
+        g,
+        rows,
+        *affine,
+        x_activation or "none",
+        resolve_threads(threads),
+    )
     return dx, dweight, dbias
+
+
+def check_activation(name: str, activation: object) -> None:
+    """Raise ValueError unless `activation` is one, or None."""
+    if activation not in (None, "relu", "sigmoid", "tanh"):
+        raise ValueError(f"{name} is {activation!r}; accepted: 'relu', 'sigmoid', 'tanh', None")
 
 
 def check_wanted(wanted: Collection[str]) -> Collection[str]:

@@ -170,7 +170,7 @@ def _run(
         np.empty(shape, w.dtype) if name in wanted else None
         for name, shape in zip(GRADIENTS, (features.shape, w.shape, w.shape[:1]), strict=True)
     )
-    scales, shifts = as_affine(scale, shift, features.shape[-1] if features.ndim else 0, w.dtype)
+    scales, shifts = as_affine(scale, shift, features, w.dtype)
     total, divisor = _native.module.linear_cross_entropy(
         losses,
         dx,

@@ -403,6 +403,5 @@ def _targets(labels: bool, target: ArrayLike, weight: Array) -> Array:
 def _affine(
     scale: ArrayLike | None, shift: ArrayLike | None, weight: Array
 ) -> tuple[Array | None, Array | None]:
-    columns = weight.shape[1] if weight.ndim == 2 else 0
-    scales, shifts = as_affine(scale, shift, columns, weight.dtype)
+    scales, shifts = as_affine(scale, shift, weight, weight.dtype)
     return scales, None if shift is None else shifts  # a scale alone is folded into the weights

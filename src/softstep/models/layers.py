@@ -32,9 +32,9 @@ from softstep.models.parameter import Parameter
 
 __all__ = [
     "PLAIN",
-    "Affine",
     "Empty",
     "Layer",
+    "Reading",
     "Trace",
     "backward",
     "fresh",
@@ -49,14 +49,15 @@ Empty = Callable[[object, tuple[int, ...], np.dtype[Any]], Array]
 _DRAWS = 2**16  # a unit is dropped if its draw is below `rate * _DRAWS`
 
 
-class Affine(NamedTuple):
-    """The features are ``x * scale + shift``."""
+class Reading(NamedTuple):
+    """How features are read: they are ``x[order] * scale + shift``, without what is None."""
 
+    order: Any = None
     scale: Any = None
     shift: Any = None
 
 
-PLAIN = Affine()
+PLAIN = Reading()
 
 
 class Layer(Module):
@@ -133,18 +134,19 @@ def keep_masks(
 def forward(
     layers: Sequence[Layer],
     x: Array,
-    affine: Affine = PLAIN,
+    reading: Reading = PLAIN,
     masks: Sequence[Array | None] = (),
     empty: Empty = fresh,
     threads: int | None = None,
 ) -> Trace:
     """Run rows (N, K) through the layers; without `masks` there is no dropout."""
+    rows = len(x if reading.order is None else reading.order)
     inputs: list[Array] = [x]
     activations: list[Array] = []
     for i, layer in enumerate(layers):
         dtype = layer.weight.dtype
-        out = empty(("activation", i), (len(x), layer.num_outputs), dtype)
-        options = affine._asdict() if i == 0 else {}
+        out = empty(("activation", i), (rows, layer.num_outputs), dtype)
+        options = reading._asdict() if i == 0 else {}
         kernels.linear(
             inputs[-1], layer.weight.data, layer.bias.data, activation=layer.activation, out=out,
             threads=threads, **options,
@@ -163,7 +165,7 @@ def backward(
     layers: Sequence[Layer],
     trace: Trace,
     dlogits: Array,
-    affine: Affine = PLAIN,
+    reading: Reading = PLAIN,
     masks: Sequence[Array | None] = (),
     empty: Empty = fresh,
     threads: int | None = None,
@@ -180,25 +182,25 @@ def backward(
         }
         if i > 0:
             out["dx"] = empty(("dx", i), x.shape, weight.dtype)
-        options = affine._asdict() if i == 0 else {}
-        dx, dweight, dbias = kernels.linear_backward(
+        options: dict[str, Any] = reading._asdict() if i == 0 else {}
+        mask = masks[i - 1] if masks and i > 0 else None
+        before = layers[i - 1].activation if i > 0 else None
+        if mask is None and i > 0:
+            options["x_activation"] = before
+        d, dweight, dbias = kernels.linear_backward(
             x, weight, d, wanted=tuple(out), out=out, threads=threads, **options
         )
         gradients.append((dweight, dbias))
-        if i > 0:
-            mask = masks[i - 1] if masks else None
-            if mask is not None:
-                np.multiply(dx, mask, out=dx)
-            d = _times_slope(dx, trace.activations[i - 1], layers[i - 1].activation, (i, empty))
+        if mask is not None:
+            np.multiply(d, mask, out=d)
+            _times_slope(d, trace.activations[i - 1], before, empty(("slope", i), d.shape, d.dtype))
     return gradients[::-1]
 
 
-def _times_slope(d: Array, a: Array, activation: str | None, scratch: tuple[int, Empty]) -> Array:
+def _times_slope(d: Array, a: Array, activation: str | None, slope: Array) -> None:
     """Multiply a gradient by f'(z), which follows from a = f(z), in place."""
     if activation is None:
-        return d
-    i, empty = scratch
-    slope = empty(("slope", i), a.shape, a.dtype)
+        return
     if activation == "relu":  # a is never negative
         np.not_equal(a, 0, out=slope, casting="unsafe")
     elif activation == "sigmoid":
@@ -207,4 +209,4 @@ def _times_slope(d: Array, a: Array, activation: str | None, scratch: tuple[int,
     else:
         np.multiply(a, a, out=slope)
         np.subtract(1, slope, out=slope)
-    return np.multiply(d, slope, out=d)
+    np.multiply(d, slope, out=d)

@@ -14,7 +14,7 @@ from softstep.kernels.linear import Activation
 from softstep.models import layers as passes
 from softstep.models.checks import check_float_dtype, check_integer, check_number
 from softstep.models.classifier import Classifier
-from softstep.models.layers import PLAIN, Affine, Layer
+from softstep.models.layers import PLAIN, Layer, Reading
 from softstep.models.module import check_parameter
 from softstep.models.rows import class_indices, first_bad_row, flat_rows
 
@@ -204,7 +204,7 @@ class MLP(Classifier):
         self,
         x: NDArray[Any],
         y: NDArray[Any],
-        affine: Affine = PLAIN,
+        reading: Reading = PLAIN,
         empty: passes.Empty = passes.fresh,
     ) -> tuple[float, int, list[tuple[NDArray[Any], NDArray[Any]]]]:
         """Compute the mean loss of rows, how many are correct, and the gradients of each layer.
@@ -212,9 +212,10 @@ class MLP(Classifier):
         Parameters
         ----------
         x : ndarray, (N, K), of any type that `softstep.kernels.linear` takes
+            With an order, any number of rows.
         y : int64 ndarray, (N,)
-        affine : Affine
-            Scale and shift of the features.
+        reading : Reading
+            Order, scale and shift of the features.
         empty : callable
             Gives the arrays that are written; see `softstep.models.layers.reused`.
 
@@ -224,12 +225,12 @@ class MLP(Classifier):
         correct : int
         gradients : list of (dweight, dbias)
         """
-        masks = self.masks(len(x), empty)
-        trace = passes.forward(self.layers, x, affine, masks, empty, self.threads)
+        masks = self.masks(len(y), empty)
+        trace = passes.forward(self.layers, x, reading, masks, empty, self.threads)
         loss, dlogits, more = kernels.cross_entropy_with_grad(
             trace.logits, y, byproducts=("correct",), out=trace.logits, threads=self.threads
         )
-        found = passes.backward(self.layers, trace, dlogits, affine, masks, empty, self.threads)
+        found = passes.backward(self.layers, trace, dlogits, reading, masks, empty, self.threads)
         self.batches += 1
         return float(loss), more.correct, found
 

@@ -31,6 +31,15 @@ ACTIVATIONS: dict[str | None, Callable[[Array], Any]] = {
 }
 
 
+SLOPES: dict[str | None, Callable[[Array], Any]] = {
+    None: np.ones_like,
+    "relu": lambda a: ~(a <= 0),  # that of NaN is 1
+    "sigmoid": lambda a: a * (1 - a),
+    "tanh": lambda a: 1 - a * a,
+}
+"""The slope of an activation f at z, from a = f(z)."""
+
+
 def _per_feature(value: object, name: str, columns: int) -> Array:
     """One float64 number for each feature."""
     array = as_array(value, name)
@@ -66,12 +75,25 @@ def as_layer(
     return features, weights
 
 
+def _ordered(x: object, order: object) -> Any:
+    """Return ``x[order]``."""
+    if order is None:
+        return x
+    array, rows = as_array(x, "x"), as_array(order, "order")
+    if rows.ndim != 1 or (rows.size and rows.dtype.kind not in "iu"):
+        raise ValueError(f"order: expected (N,) row numbers, got {rows.dtype} {rows.shape}")
+    if rows.size and (int(rows.min()) < 0 or int(rows.max()) >= len(array)):
+        raise IndexError(f"order: expected rows 0 to {len(array) - 1}")
+    return array[rows.astype(np.int64)]
+
+
 def linear(
     x: ArrayLike,
     weight: ArrayLike,
     bias: ArrayLike | None = None,
     *,
     activation: str | None = None,
+    order: ArrayLike | None = None,
     scale: ArrayLike | None = None,
     shift: ArrayLike | None = None,
     out: Any = None,
@@ -86,7 +108,7 @@ def linear(
     >>> linear(np.array([[100, 200]], np.uint8), [[3.0, -4.0]], scale=0.01, activation="relu")
     array([[0.]])
     """
-    features, weights = as_layer(x, weight, scale, shift)
+    features, weights = as_layer(_ordered(x, order), weight, scale, shift)
     if activation not in ACTIVATIONS:
         raise ValueError(f"activation: expected one of {[*ACTIVATIONS]}, got {activation!r}")
     with np.errstate(invalid="ignore", over="ignore"):
@@ -124,6 +146,8 @@ def linear_backward(
     dlogits: ArrayLike,
     *,
     wanted: Collection[str] = GRADIENTS,
+    x_activation: str | None = None,
+    order: ArrayLike | None = None,
     scale: ArrayLike | None = None,
     shift: ArrayLike | None = None,
     out: Mapping[str, Any] | None = None,
@@ -131,7 +155,8 @@ def linear_backward(
 ) -> tuple[Any, Any, Any]:
     """``(dx, dweight, dbias)`` = ``(dlogits @ weight, dlogits.T @ x, sum of dlogits' rows)``.
 
-    See :func:`softstep.kernels.linear_backward`.
+    Where x = f(z) for an activation f, dx is that times f'(z). See
+    :func:`softstep.kernels.linear_backward`.
 
     Examples
     --------
@@ -139,11 +164,22 @@ def linear_backward(
     >>> dx, dweight, dbias
     (array([[30., 40.]]), array([[10., 20.]]), array([10.]))
     """
-    features, weights = as_layer(x, weight, scale, shift)
+    features, weights = as_layer(_ordered(x, order), weight, scale, shift)
     names = check_wanted(wanted)
     shape = (features.shape[0], weights.shape[0])
     gradient = check_shape(as_floats(dlogits, "dlogits", weights.dtype), "dlogits", shape)
-    every = gradients(features, weights, gradient.astype(np.float64), names)
+    if x_activation not in SLOPES:
+        raise ValueError(f"x_activation: expected one of {[*SLOPES]}, got {x_activation!r}")
+    if x_activation is not None and (
+        as_array(x, "x").dtype.newbyteorder("=").name in NARROW
+        or not (scale is None and shift is None)
+    ):
+        raise ValueError("x_activation: expected features of weight's dtype as they are")
+    dx, dweight, dbias = gradients(features, weights, gradient.astype(np.float64), names)
+    if dx is not None and x_activation is not None:
+        exact = gradient.astype(np.float64) @ weights.astype(np.float64)
+        dx = rounded(exact * SLOPES[x_activation](features), weights.dtype)
+    every = dx, dweight, dbias
     if out is None:
         return every
     return _written(every, out, (x, weight, dlogits))

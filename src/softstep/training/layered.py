@@ -11,7 +11,7 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Callable, Iterator
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,14 +19,14 @@ from numpy.typing import NDArray
 from softstep import kernels
 from softstep.data import permutation
 from softstep.models.checks import check_integer
-from softstep.models.layers import PLAIN, Affine, Layer, forward, reused
+from softstep.models.layers import PLAIN, Layer, Reading, forward, reused
 from softstep.models.mlp import MLP
 from softstep.models.module import Module
 from softstep.models.rows import check_labels, first_bad_row
 from softstep.training.clipping import clip_gradients
 from softstep.training.fused import is_library_optimizer, methods, unchanged
 from softstep.training.history import Totals
-from softstep.training.interrupts import uninterrupted
+from softstep.training.interrupts import whole_steps
 
 __all__ = ["LayeredEvaluation", "LayeredTraining", "layered_evaluation", "layered_training"]
 
@@ -37,7 +37,6 @@ _METHODS = (
 _ORIGINAL = methods(MLP, _METHODS)
 _ORIGINAL_LAYER = methods(Layer, ("__call__", "forward"))
 _EVALUATED_ROWS = 2048  # at a time: enough for the kernels, and a few megabytes
-_CHECKED_ROWS = 512  # at a time: they stay in cache
 _NOT_APPLIED = "the step was not applied, the parameters are those of the last whole step"
 
 
@@ -81,6 +80,14 @@ def _arrays(data: Any, *, train: bool) -> Any:
     return arrays(train)
 
 
+class Batch(NamedTuple):
+    """What `MLP.gradients` takes."""
+
+    x: NDArray[Any]
+    y: NDArray[Any]
+    reading: Reading = PLAIN
+
+
 class _Rows:
     """Rows as they are kept, and batches of them."""
 
@@ -89,24 +96,29 @@ class _Rows:
         model.infer(x.shape[1])
         self.x, self.dtype = np.asarray(x), model.dtype
         self.y = check_labels(y, len(self.x), model.num_outputs)
-        self.affine = PLAIN
+        self.reading = PLAIN
         if scale is not None or shift is not None:  # an array for each once, not at each batch
-            columns = (
+            scale, shift = (
                 np.full(x.shape[1], value, self.dtype) if np.ndim(value) == 0 else value
                 for value in (1.0 if scale is None else scale, 0.0 if shift is None else shift)
             )
-            self.affine = Affine(*columns)
+            self.reading = Reading(None, scale, shift)
         self.empty = reused()
 
-    def take(self, rows: NDArray[np.int64]) -> tuple[NDArray[Any], NDArray[Any]]:
-        """Gather rows and their classes, into arrays that the next batch uses again."""
-        shape = (len(rows), self.x.shape[1])
-        x = self.empty("x", shape, self.x.dtype)
+    def take(self, rows: NDArray[np.int64]) -> Batch:
+        """Return the features of a batch, its classes, and how the features are read.
+
+        The kernels read the rows where they lie. Those of a dtype that they do not compute in are
+        gathered and converted, in arrays that the next batch uses again.
+        """
+        y = self.empty("y", rows.shape, self.y.dtype)
         # "clip" writes without a detour; no row of a permutation is out of range
-        np.take(self.x, rows, axis=0, out=x, mode="clip")
-        y = self.empty("y", shape[:1], self.y.dtype)
         np.take(self.y, rows, out=y, mode="clip")
-        return self.converted(x), y
+        if self.x.dtype in (np.uint8, self.dtype):
+            return Batch(self.x, y, self.reading._replace(order=rows))
+        x = self.empty("x", (len(rows), self.x.shape[1]), self.x.dtype)
+        np.take(self.x, rows, axis=0, out=x, mode="clip")
+        return Batch(self.converted(x), y, self.reading)
 
     def converted(self, x: NDArray[Any]) -> NDArray[Any]:
         """Return rows in the dtype computed in, unless they are bytes."""
@@ -129,7 +141,7 @@ class LayeredEvaluation:
         for start in range(0, len(rows.x), _EVALUATED_ROWS):
             part = slice(start, start + _EVALUATED_ROWS)
             x, y = rows.converted(rows.x[part]), rows.y[part]
-            trace = forward(model.layers, x, rows.affine, empty=rows.empty, threads=model.threads)
+            trace = forward(model.layers, x, rows.reading, empty=rows.empty, threads=model.threads)
             loss, more = kernels.cross_entropy(
                 trace.logits, y, reduction="sum", byproducts=("correct",), threads=model.threads
             )
@@ -154,8 +166,6 @@ class LayeredTraining:
         n = len(self.rows.x)
         if n == 0:
             raise ValueError("the training data have no rows")
-        for start in range(0, n, _CHECKED_ROWS):
-            _check_finite(self.rows.x[start : start + _CHECKED_ROWS], start, "of the training data")
         self.seed = data.seed
         self.batch_size = min(check_integer("batch_size", data.batch_size, 1), n)
         self.steps = -(-n // self.batch_size)
@@ -171,31 +181,52 @@ class LayeredTraining:
 
         `before` and `after` are those of `FusedTraining.epoch`, called at each step.
         """
-        model, optimizer = self.model, self.optimizer
-        affine = PLAIN if self.rows is None else self.rows.affine
-        for step, (x, y) in enumerate(self._batches(epoch, first), first):
-            before()
-            where = f"in step {step} of epoch {epoch} (both counted from 0)"
-            if self.rows is None:
-                _check_finite(x, 0, f"of the batch {where}")
-            loss, correct, gradients = model.gradients(x, y, affine, self.empty)
-            if not math.isfinite(loss):
-                raise FloatingPointError(f"the loss is {loss} {where}; {_NOT_APPLIED}")
-            for layer, (dweight, dbias) in zip(model.layers, gradients, strict=True):
-                layer.weight.grad, layer.bias.grad = dweight, dbias
-            if self.max_norm is not None:
-                clip_gradients(model.parameters(), self.max_norm, threads=model.threads)
-            with uninterrupted():
-                optimizer.step()
-            after(1, loss * len(x), correct, len(x))
-        optimizer.zero_grad()  # the arrays are not the caller's
+        with whole_steps() as whole:
+            for step, batch in enumerate(self._batches(epoch, first), first):
+                before()
+                loss, correct, gradients = self.model.gradients(*batch, self.empty)
+                self._check(batch, loss, gradients[0][0], step, epoch)
+                for layer, (dweight, dbias) in zip(self.model.layers, gradients, strict=True):
+                    layer.weight.grad, layer.bias.grad = dweight, dbias
+                if self.max_norm is not None:
+                    clip_gradients(
+                        self.model.parameters(), self.max_norm, threads=self.model.threads
+                    )
+                with whole:
+                    self.optimizer.step()
+                after(1, loss * len(batch.y), correct, len(batch.y))
+        self.optimizer.zero_grad()  # the arrays are not the caller's
 
-    def _batches(self, epoch: int, first: int) -> Iterator[tuple[NDArray[Any], NDArray[Any]]]:
+    def _check(
+        self, batch: Batch, loss: float, gradient: NDArray[Any], step: int, epoch: int
+    ) -> None:
+        """Raise FloatingPointError if the features or the loss are not finite.
+
+        A ReLU may hide features from the loss. But each of them enters every sum of the first
+        layer's gradient, of which one that is not finite makes another one: only then the rows are
+        looked at.
+        """
+        with np.errstate(all="ignore"):
+            if math.isfinite(loss) and math.isfinite(np.add.reduce(gradient[0])):
+                return
+        where = f"in step {step} of epoch {epoch} (both counted from 0)"
+        order = batch.reading.order
+        problem = first_bad_row(batch.x if order is None else batch.x[order])
+        if problem is not None:
+            row, kind = problem
+            place = f"row {row} of the batch {where}"
+            if order is not None:
+                place = f"row {order[row]} of the training data"
+            raise FloatingPointError(f"{place} holds {kind}; {_NOT_APPLIED}")
+        if not math.isfinite(loss):
+            raise FloatingPointError(f"the loss is {loss} {where}; {_NOT_APPLIED}")
+
+    def _batches(self, epoch: int, first: int) -> Iterator[Batch]:
         if self.rows is None:
             if hasattr(self.loader, "set_epoch"):
                 self.loader.set_epoch(epoch)
             for x, y in itertools.islice(self.loader, first, None):
-                yield self.model.features(x), self.model.targets(y)
+                yield Batch(self.model.features(x), self.model.targets(y))
             return
         order = permutation(len(self.rows.x), self.seed, epoch)
         block = self.batch_size * max(1, 8192 // self.batch_size)  # of the order, at a time
@@ -205,14 +236,3 @@ class LayeredTraining:
             for at in range(0, len(rows), self.batch_size):
                 yield self.rows.take(rows[at : at + self.batch_size])
             start += len(rows)
-
-
-def _check_finite(x: NDArray[Any], first: int, where: str) -> None:
-    """Raise FloatingPointError for features that are not finite.
-
-    A ReLU may hide them from the loss, but not from the gradients.
-    """
-    problem = first_bad_row(x)
-    if problem is not None:
-        row, kind = problem
-        raise FloatingPointError(f"row {first + row} {where} holds {kind}; {_NOT_APPLIED}")

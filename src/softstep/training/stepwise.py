@@ -5,13 +5,14 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager
 from typing import Any
 
 import numpy as np
 
 from softstep.models.module import Module
 from softstep.training.history import Totals
-from softstep.training.interrupts import uninterrupted
+from softstep.training.interrupts import whole_steps
 
 __all__ = ["StepwiseEvaluation", "StepwiseTraining"]
 
@@ -50,6 +51,17 @@ class StepwiseTraining:
         """
         if hasattr(self.loader, "set_epoch"):
             self.loader.set_epoch(epoch)
+        with whole_steps() as whole:
+            self._run(epoch, first, before, after, whole)
+
+    def _run(
+        self,
+        epoch: int,
+        first: int,
+        before: Callable[[], int],
+        after: Callable[[int, float, float | None, int], None],
+        whole: AbstractContextManager[None],
+    ) -> None:
         for step, batch in enumerate(itertools.islice(self.loader, first, None), first):
             before()
             batch = self.prepare(batch)
@@ -64,7 +76,7 @@ class StepwiseTraining:
             self.model.backward(batch)
             if self.clip is not None:
                 self.clip()
-            with uninterrupted():
+            with whole:
                 self.optimizer.step()
             rows = len(batch[-1])
             after(1, loss * rows, None, rows)
