@@ -1,5 +1,7 @@
 #include "kernels/linear.hpp"
 
+#include <cstring>
+
 #include "kernels/column_sums.hpp"
 #include "kernels/linear_lanes.hpp"
 #include "kernels/linear_tiles.hpp"
@@ -86,11 +88,22 @@ void for_products(const Features<T>& x, int64_t N, const T* packed, const T* bia
                   Take take) {
   const Team team(threads, nanoseconds(N, x.columns, tiles.shape.outputs));
   const Scratch<T> scratch(static_cast<std::size_t>(team.threads() * tiles.scratch()));
+  // A second-level cache does not keep lines that another processor has written: read again and again, they come from
+  // there each time. So every thread but the one that has packed takes a copy of its own, once.
+  const Scratch<T> copies(static_cast<std::size_t>((team.threads() - 1) * tiles.size()));
+  std::vector<const T*> own(static_cast<std::size_t>(team.threads()));
+  own[0] = packed;
   for_tiles(blocks_of(N, rows_per_task), team, [&](int64_t task, int thread) {
+    const T*& factors = own[static_cast<std::size_t>(thread)];
+    if (!factors) {
+      T* const copy = copies.data() + (thread - 1) * tiles.size();
+      std::memcpy(copy, packed, static_cast<std::size_t>(tiles.size()) * sizeof(T));
+      factors = copy;
+    }
     alignas(64) T tile[narrow_outputs * tile_rows];
     for_row_tiles(tiles.source, scratch.data() + thread * tiles.scratch(), task * rows_per_task,
                   std::min((task + 1) * rows_per_task, N), [&](TileRows& rows, int64_t row) {
-                    tiles.run.forward(tile, rows, packed, bias, tiles.shape);
+                    tiles.run.forward(tile, rows, factors, bias, tiles.shape);
                     take(tile, row, rows.count);
                   });
   });

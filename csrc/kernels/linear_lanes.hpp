@@ -167,7 +167,7 @@ class LaneProduct {
   const Features<T>& x_;
   const T *weight_, *bias_;
   int64_t N_, K_, C_;
-  int64_t tile_rows_ = std::clamp<int64_t>((1 << 20) / std::max<int64_t>(K_, 1) / 8 * 8, 8, 512);
+  int64_t tile_rows_ = std::clamp<int64_t>((1 << 20) / std::max<int64_t>(K_, 1) / 8 * 8, 8, 128);
   int64_t depth_ = blocks_of(std::max<int64_t>(K_, 1), blocks_of(std::max<int64_t>(K_, 1), most_depth));
 };
 

@@ -1,6 +1,7 @@
 #include "kernels/train_step.hpp"
 
 #include <algorithm>
+#include <cstring>
 #include <limits>
 
 #include "kernels/cross_entropy_lanes.hpp"
@@ -73,10 +74,13 @@ class Network {
       for (int64_t r = 0; r < count; ++r) prefetch_soon(p_.labels + row_number(position + r));
   }
 
-  // Logits of a tile, their loss, and with Gradient the loss's gradient in their place.
+  // What rows are multiplied with.
+  const T* factors() const { return folded() ? scaled_.data() : weight_.data(); }
+
+  // Logits of a tile, their loss, and with Gradient the loss's gradient in their place. `factors` may be a copy.
   template <bool Gradient>
-  TileLoss loss(T* logits, TileRows& x, int64_t position, T row_weight) const {
-    tiles_.forward(logits, x, folded() ? scaled_.data() : weight_.data(), p_.bias, shape_);
+  TileLoss loss(T* logits, TileRows& x, const T* factors, int64_t position, T row_weight) const {
+    tiles_.forward(logits, x, factors, p_.bias, shape_);
     return p_.labels ? softmax_loss<Gradient>(logits, position, x.count, row_weight)
                      : squared_loss<Gradient>(logits, position, x.count, row_weight);
   }
@@ -167,6 +171,7 @@ class Run {
         network_(p),
         steps_((p.rows + p.batch_size - 1) / p.batch_size),
         most_groups_(RowGroups(std::min(p.batch_size, p.rows)).count),
+        factors_(static_cast<std::size_t>(threads > 1 ? threads : 0) * network_.size()),
         gradient_(static_cast<std::size_t>(most_groups_) * network_.size()),
         bias_gradient_(static_cast<std::size_t>(most_groups_ * p.outputs)),
         logits_(static_cast<std::size_t>(threads) * network_.tile_size()),
@@ -192,6 +197,7 @@ class Run {
   void work(int thread, int threads) {
     T* logits = logits_.data() + static_cast<std::size_t>(thread) * network_.tile_size();
     T* scratch = scratch_.data() + thread * network_.scratch();
+    const T* factors = threads > 1 ? copy_factors(thread) : network_.factors();
     const void* pointers[2][tile_rows];
     int side = 0;
     Rule rule = rule_;
@@ -206,7 +212,7 @@ class Run {
           network_.point(pointers[!side], next.begin, tile_end(next) - next.begin, scratch, !side);
         TileRows x{pointers[side], next.step < steps_ ? pointers[!side] : nullptr,
                    static_cast<int>(tile_end(here) - here.begin)};
-        const TileLoss tile = network_.template loss<true>(logits, x, here.begin, row_weight);
+        const TileLoss tile = network_.template loss<true>(logits, x, factors, here.begin, row_weight);
         const bool first = here.begin == group_begin(here);
         network_.backward(gradient(here.group), bias_gradient(here.group), x, logits, first);
         GroupLoss& group = group_loss_[static_cast<std::size_t>(here.group)];
@@ -229,7 +235,9 @@ class Run {
       update(rule, groups.count, thread, threads);
       rule.advance();
       if (thread == 0) record(step, groups.count);
-      if (threads > 1) barrier_.wait(threads);
+      if (threads == 1) continue;
+      barrier_.wait(threads);
+      copy_factors(thread);
     }
   }
 
@@ -283,6 +291,14 @@ class Run {
   }
 
   int64_t size() const { return static_cast<int64_t>(network_.size()); }
+
+  // The weights as they are now, for one thread alone: lines that another processor has written are read from there
+  // again and again, for a second-level cache does not keep them.
+  const T* copy_factors(int thread) const {
+    T* own = factors_.data() + thread * size();
+    std::memcpy(own, network_.factors(), network_.size() * sizeof(T));
+    return own;
+  }
   T* gradient(int64_t group) const { return gradient_.data() + group * size(); }
   T* bias_gradient(int64_t group) const { return bias_gradient_.data() + group * p_.outputs; }
 
@@ -369,7 +385,7 @@ class Run {
   const Rule rule_;  // of the first step
   Network<T> network_;
   int64_t steps_, most_groups_;
-  Scratch<T> gradient_, bias_gradient_, logits_, scratch_, states_;
+  Scratch<T> factors_, gradient_, bias_gradient_, logits_, scratch_, states_;
   T* state_[Rule::states];
   std::vector<double> squares_;
   std::vector<GroupLoss> group_loss_;
@@ -417,7 +433,7 @@ TrainResult evaluate(const TrainProblem<T>& p, int requested) {
       if (next < end) network.point(pointers[!side], next, std::min<int64_t>(tile_rows, end - next), scratch, !side);
       TileRows x{pointers[side], next < end ? pointers[!side] : nullptr,
                  static_cast<int>(std::min<int64_t>(tile_rows, end - begin))};
-      const TileLoss tile = network.template loss<false>(own, x, begin, T(0));
+      const TileLoss tile = network.template loss<false>(own, x, network.factors(), begin, T(0));
       loss[static_cast<std::size_t>(part)] += tile.loss;
       correct[static_cast<std::size_t>(part)] += tile.correct;
     }
