@@ -188,6 +188,10 @@ def test_modules_that_are_loaded_when_asked_for() -> None:
     assert "decimal" not in sys.modules
     assert set(later) <= set(dir(softstep)) and set(later) <= set(softstep.__all__)
     assert softstep.information.entropy([1.0]) == 0
+    for name, place in softstep._NAMES.items():
+        module, _, original = place.rpartition(".")
+        assert getattr(softstep, name) is getattr(getattr(softstep, module), original)
+        assert name in softstep.__all__
     assert softstep.losses.sigmoid(0.0) == 0.5
     assert softstep.numerical.numerical_diff(float, 0.0) == 1
     try:

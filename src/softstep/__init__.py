@@ -67,6 +67,22 @@ from softstep.training import (
 
 if TYPE_CHECKING:
     from softstep import information, losses, numerical, plotting
+    from softstep.losses import (
+        cross_entropy_error,
+        mean_squared_error,
+        sigmoid,
+        softmax,
+        sum_squares_error,
+    )
+    from softstep.numerical import (
+        gradient_descent,
+        numerical_diff,
+        numerical_gradient,
+        simpleNet,
+        tangent_line,
+    )
+    from softstep.optimizers import RMSprop as RMSProp
+    from softstep.plotting import show_images
 
 __version__ = "0.1.0"
 
@@ -101,6 +117,7 @@ __all__ = [
     "Parameter",
     "ProgressBoard",
     "ProgressPlot",
+    "RMSProp",
     "RMSprop",
     "RandomHorizontalFlip",
     "Resize",
@@ -116,34 +133,63 @@ __all__ = [
     "__version__",
     "add_to_class",
     "compare_learning_rates",
+    "cross_entropy_error",
     "evaluate",
     "from_one_hot",
+    "gradient_descent",
     "information",
     "kernels",
     "load",
     "load_mnist",
     "losses",
     "make_optimizer",
+    "mean_squared_error",
     "numerical",
+    "numerical_diff",
+    "numerical_gradient",
     "one_hot",
     "plotting",
     "reference",
     "save",
     "show_config",
+    "show_images",
+    "sigmoid",
+    "simpleNet",
+    "softmax",
+    "sum_squares_error",
+    "tangent_line",
     "threads",
 ]
 
-# Modules that are loaded when they are first asked for.
+# Modules that are loaded when they are first asked for,
 _LATER = frozenset({"information", "losses", "numerical", "plotting"})
+# and names of the courses that live in them.
+_NAMES = {
+    "RMSProp": "optimizers.RMSprop",
+    "cross_entropy_error": "losses.cross_entropy_error",
+    "gradient_descent": "numerical.gradient_descent",
+    "mean_squared_error": "losses.mean_squared_error",
+    "numerical_diff": "numerical.numerical_diff",
+    "numerical_gradient": "numerical.numerical_gradient",
+    "show_images": "plotting.show_images",
+    "sigmoid": "losses.sigmoid",
+    "simpleNet": "numerical.simpleNet",
+    "softmax": "losses.softmax",
+    "sum_squares_error": "losses.sum_squares_error",
+    "tangent_line": "numerical.tangent_line",
+}
 
 if not TYPE_CHECKING:
 
     def __getattr__(name: str) -> Any:
-        if name in _LATER:
-            import importlib
+        import importlib
 
+        if name in _LATER:
             return importlib.import_module(f"softstep.{name}")
+        if name in _NAMES:
+            module, _, original = _NAMES[name].rpartition(".")
+            return getattr(importlib.import_module(f"softstep.{module}"), original)
         raise AttributeError(f"module 'softstep' has no attribute {name!r}")
 
     def __dir__() -> list[str]:
-        return sorted({*globals(), *_LATER})
+        return sorted({*globals(), *_LATER, *_NAMES})

@@ -10,12 +10,17 @@ import numpy as np
 import pytest
 
 from softstep import (
+    MLP,
     SGD,
     Classifier,
     LinearRegression,
+    LinearRegressionScratch,
+    MLPScratch,
     Module,
     Parameter,
     SoftmaxRegression,
+    SoftmaxRegressionScratch,
+    WeightDecayScratch,
     reference,
 )
 
@@ -287,3 +292,34 @@ def test_copies_are_equal_and_independent(make: Any, duplicate: Any, seen: bool)
     assert np.array_equal(twin.weight, model.weight)
     twin.weight.data += 1
     assert not np.array_equal(twin.weight, model.weight)
+
+
+def test_a_row_of_nan_has_no_class() -> None:
+    x = np.zeros((3, 4), np.float32)
+    x[1, 2] = np.nan
+    models = [
+        SoftmaxRegression(num_outputs=2, lr=0.1),
+        MLP(num_outputs=2, num_hiddens=3, lr=0.1, activation="tanh"),
+        SoftmaxRegressionScratch(num_inputs=4, num_outputs=2, lr=0.1),
+        MLPScratch(num_inputs=4, num_outputs=2, num_hiddens=3, lr=0.1),
+    ]
+    for model in models:
+        assert model(x[:1]).shape == (1, 2)  # it has seen data
+        assert model.predict(x[:1]).shape == (1,)
+        with np.errstate(invalid="ignore"):
+            if isinstance(model, MLPScratch):  # its ReLU keeps NaN, as NumPy's maximum does
+                assert np.isnan(model(x)[1]).all()
+            with pytest.raises(FloatingPointError, match="row 1 of x has NaN for its outputs"):
+                model.predict(x)
+    assert models[0].predict(np.zeros((0, 4), np.float32)).shape == (0,)
+
+
+def test_scratch_models_name_a_wrong_number_of_features() -> None:
+    for model in (
+        LinearRegressionScratch(num_inputs=4, lr=0.1),
+        WeightDecayScratch(num_inputs=4, lambd=1, lr=0.1),
+        SoftmaxRegressionScratch(num_inputs=4, num_outputs=2, lr=0.1),
+        MLPScratch(num_inputs=4, num_outputs=2, num_hiddens=3, lr=0.1),
+    ):
+        with pytest.raises(ValueError, match="x has 3 features in a row; accepted: 4"):
+            model(np.zeros((2, 3)))

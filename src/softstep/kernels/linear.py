@@ -16,6 +16,7 @@ from softstep.kernels._arrays import (
     as_float,
     as_targets,
     check_apart,
+    check_in_place,
     is_narrow,
 )
 from softstep.runtime import resolve_threads
@@ -231,10 +232,13 @@ def check_outputs(
     """
     if not isinstance(out, Mapping):
         raise TypeError(f"out is a {type(out).__name__}; accepted: a mapping of names to ndarrays")
+    # Of inputs that were not copied the native checks see the memory.
+    copied = [one for one in inputs if one[2] is not one[1]]
     for name, array in out.items():
         if name not in wanted:
             raise ValueError(f"out holds {name!r}; accepted: {', '.join(map(repr, wanted))}")
-        for other, value, converted in inputs:
+        check_in_place(f"out[{name!r}]", array)
+        for other, value, converted in copied:
             check_apart(array, other, value, converted)
     names = list(out)
     for i, name in enumerate(names):

@@ -9,6 +9,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from softstep import kernels
 from softstep.models.module import Module
+from softstep.models.rows import predicted_classes
 
 __all__ = ["Classifier"]
 
@@ -96,6 +97,8 @@ class Classifier(Module):
             The model has seen no data.
         ValueError
             The rows have another number of features than the model.
+        FloatingPointError
+            The outputs of a row are NaN; the row is named.
 
         Examples
         --------
@@ -108,9 +111,7 @@ class Classifier(Module):
         (array([2, 3, 4, 5, 6]), array([2, 3, 4, 5, 6]))
         """
         self.require_data()
-        logits: NDArray[Any] = np.asarray(self(x))
-        classes: NDArray[np.int64] = logits.argmax(axis=1)
-        return classes
+        return predicted_classes(np.asarray(self(x)))
 
     def predict_proba(self, x: ArrayLike) -> NDArray[Any]:
         """Return the probabilities (N, C) of all classes; errors as `predict`."""

@@ -16,7 +16,7 @@ from softstep.models.checks import check_float_dtype, check_integer, check_numbe
 from softstep.models.classifier import Classifier
 from softstep.models.layers import PLAIN, Layer, Reading
 from softstep.models.module import check_parameter
-from softstep.models.rows import class_indices, first_bad_row, flat_rows
+from softstep.models.rows import class_indices, first_bad_row, flat_rows, predicted_classes
 
 __all__ = ["MLP"]
 
@@ -243,10 +243,11 @@ class MLP(Classifier):
             The model has seen no data.
         ValueError
             The rows have another number of features than the model.
+        FloatingPointError
+            The outputs of a row are NaN; the row is named.
         """
         self.require_data()
-        classes: NDArray[np.int64] = self._logits(x).argmax(axis=1)
-        return classes
+        return predicted_classes(self._logits(x))
 
     def predict_proba(self, x: ArrayLike) -> NDArray[Any]:
         """Return the probabilities (N, C) of all classes, without dropout; errors as `predict`."""

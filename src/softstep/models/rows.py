@@ -10,17 +10,29 @@ from numpy.typing import ArrayLike, NDArray
 
 from softstep.kernels._arrays import as_array, as_targets
 
-__all__ = ["check_labels", "class_indices", "first_bad_row", "flat_rows", "like_outputs"]
+__all__ = [
+    "check_labels",
+    "class_indices",
+    "first_bad_row",
+    "flat_rows",
+    "like_outputs",
+    "predicted_classes",
+]
 
 
-def flat_rows(x: ArrayLike) -> NDArray[Any]:
+def flat_rows(x: ArrayLike, num_features: int | None = None) -> NDArray[Any]:
     """Return rows or images (N, ...) of numbers as (N, K); TypeError or ValueError otherwise."""
     array = as_array("x", x)
     if array.dtype.kind not in "biuf":
         raise TypeError(f"x has the dtype {array.dtype}; accepted: real numbers")
     if array.ndim < 2:
         raise ValueError(f"x has the shape {array.shape}; accepted: (N, K), or (N, ...) images")
-    return array.reshape(len(array), math.prod(array.shape[1:]))
+    rows = array.reshape(len(array), math.prod(array.shape[1:]))
+    if num_features is not None and rows.shape[1] != num_features:
+        raise ValueError(
+            f"x has {rows.shape[1]} features in a row; accepted: {num_features}, the num_inputs"
+        )
+    return rows
 
 
 def class_indices(y: ArrayLike) -> NDArray[np.int64]:
@@ -61,6 +73,24 @@ def first_bad_row(x: NDArray[Any]) -> tuple[int, str] | None:
         return None  # only the sum has overflowed
     row = int(bad.argmax())
     return row, "NaN" if np.isnan(x[row]).any() else "an infinite value"
+
+
+def predicted_classes(outputs: NDArray[Any]) -> NDArray[np.int64]:
+    """Return the class of each row of logits or probabilities (N, C); the first of several.
+
+    Raises
+    ------
+    FloatingPointError
+        A row holds NaN, and so belongs to no class.
+    """
+    classes: NDArray[np.int64] = outputs.argmax(axis=1)
+    bad = np.isnan(outputs[np.arange(len(outputs)), classes])  # NaN is argmax's maximum
+    if bad.any():
+        raise FloatingPointError(
+            f"row {int(bad.argmax())} of x has NaN for its outputs; "
+            "accepted: features and parameters that are finite"
+        )
+    return classes
 
 
 def like_outputs(y: ArrayLike, y_hat: NDArray[Any]) -> NDArray[Any]:

@@ -106,7 +106,7 @@ class SoftmaxRegressionScratch(ScratchModule, Classifier):
 
     def forward(self, X: ArrayLike) -> Array:
         """Compute the probabilities (N, C) of rows (N, K) or images (N, ...)."""
-        X = flat_rows(X)
+        X = flat_rows(X, self.num_inputs)
         return softmax(X @ self.W.data + self.b.data)
 
     def loss(self, y_hat: ArrayLike, y: ArrayLike, averaged: bool = True) -> Any:
@@ -203,7 +203,7 @@ class MLPScratch(ScratchModule, Classifier):
 
     def forward(self, X: ArrayLike) -> Array:
         """Compute the logits (N, C) of rows (N, K) or images (N, ...)."""
-        X = flat_rows(X)
+        X = flat_rows(X, self.num_inputs)
         H = relu(X @ self.W1.data + self.b1.data)
         return np.asarray(H @ self.W2.data + self.b2.data)
 

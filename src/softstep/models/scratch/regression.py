@@ -10,7 +10,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from softstep.models.checks import check_number
 from softstep.models.parameter import Parameter
-from softstep.models.rows import like_outputs
+from softstep.models.rows import flat_rows, like_outputs
 from softstep.models.scratch.base import ScratchModule
 
 __all__ = ["LinearRegressionScratch", "WeightDecayScratch"]
@@ -72,7 +72,7 @@ class LinearRegressionScratch(ScratchModule):
 
     def forward(self, X: ArrayLike) -> Array:
         """Compute the predictions (N, 1) of rows (N, K)."""
-        return np.asarray(np.asarray(X) @ self.w.data + self.b.data)
+        return np.asarray(flat_rows(X, self.num_inputs) @ self.w.data + self.b.data)
 
     def loss(self, y_hat: ArrayLike, y: ArrayLike) -> Any:
         """Compute half the mean squared error of predictions (N, 1) and targets (N, 1) or (N,)."""
