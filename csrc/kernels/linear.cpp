@@ -13,11 +13,6 @@ namespace softstep {
 namespace {
 
 constexpr int64_t rows_per_task = 4 * tile_rows;
-#if defined(__AVX512F__) || defined(__aarch64__)
-constexpr int input_gradient_vectors = 4;  // 32 registers
-#else
-constexpr int input_gradient_vectors = 2;  // 16 registers
-#endif
 constexpr int64_t chain_rows = 16 * tile_rows;  // of one unbroken sum
 
 double nanoseconds(int64_t N, int64_t K, int64_t C) {
@@ -233,7 +228,7 @@ SOFTSTEP_INLINE void input_gradient(T* dx, const T* weight, const T* dlogits, in
 // dx of few outputs: every row is a sum of C rows of weights.
 template <class T>
 void input_gradient_of_few(T* dx, const T* weight, const T* dlogits, int64_t N, int64_t K, int64_t C, int threads) {
-  constexpr int L = lanes<T>, V = input_gradient_vectors;
+  constexpr int L = lanes<T>, V = vector_registers / 8;
   const Team team(threads, nanoseconds(N, K, C));
   for_tiles(blocks_of(N, rows_per_task), team, [&](int64_t task, int) {
     const auto strip = [&]<int R>(std::integral_constant<int, R>, int64_t row) {

@@ -8,11 +8,7 @@ namespace softstep {
 
 namespace {
 
-#if defined(__AVX512F__) || defined(__aarch64__)
-constexpr int most_rows = 4;  // 32 registers
-#else
-constexpr int most_rows = 2;  // 16 registers
-#endif
+constexpr int most_rows = vector_registers / 8;
 template <class T>
 constexpr int row_block = lanes<T> < most_rows ? lanes<T> : most_rows;
 constexpr int class_block = 5;

@@ -41,6 +41,13 @@ using Vec = typename VecOf<T>::type;
 template <class T>
 inline constexpr int lanes = vector_bytes / static_cast<int>(sizeof(T));
 
+// How many vectors stay in registers.
+#if defined(__AVX512F__) || defined(__aarch64__)
+inline constexpr int vector_registers = 32;
+#else
+inline constexpr int vector_registers = 16;
+#endif
+
 // The signed integer as wide as T: what comparisons yield, and where the bits of T are handled.
 template <class T>
 using Int = std::conditional_t<sizeof(T) == 4, std::int32_t, std::int64_t>;

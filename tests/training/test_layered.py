@@ -184,8 +184,9 @@ def small(x: Any, y: Any) -> ArrayDataModule:
 
 @pytest.mark.parametrize(("value", "what"), [(np.nan, "NaN"), (np.inf, "an infinite value")])
 @pytest.mark.parametrize("trainer_class", [Trainer, Stepwise])
-def test_bad_features_are_named(value: float, what: str, trainer_class: Any) -> None:
-    x, y = np.ones((10, 3), np.float32), np.arange(10) % 2
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])  # read where they lie, and converted
+def test_bad_features_are_named(value: float, what: str, trainer_class: Any, dtype: Any) -> None:
+    x, y = np.ones((10, 3), dtype), np.arange(10) % 2
     x[7, 1] = value
     model = MLP(2, 4, 0.1)
     model.infer(3)

@@ -81,11 +81,12 @@ def _arrays(data: Any, *, train: bool) -> Any:
 
 
 class Batch(NamedTuple):
-    """What `MLP.gradients` takes."""
+    """What `MLP.gradients` takes, and where in the training data it stands."""
 
     x: NDArray[Any]
     y: NDArray[Any]
     reading: Reading = PLAIN
+    numbers: NDArray[np.int64] | None = None
 
 
 class _Rows:
@@ -115,10 +116,10 @@ class _Rows:
         # "clip" writes without a detour; no row of a permutation is out of range
         np.take(self.y, rows, out=y, mode="clip")
         if self.x.dtype in (np.uint8, self.dtype):
-            return Batch(self.x, y, self.reading._replace(order=rows))
+            return Batch(self.x, y, self.reading._replace(order=rows), rows)
         x = self.empty("x", (len(rows), self.x.shape[1]), self.x.dtype)
         np.take(self.x, rows, axis=0, out=x, mode="clip")
-        return Batch(self.converted(x), y, self.reading)
+        return Batch(self.converted(x), y, self.reading, rows)
 
     def converted(self, x: NDArray[Any]) -> NDArray[Any]:
         """Return rows in the dtype computed in, unless they are bytes."""
@@ -184,7 +185,7 @@ class LayeredTraining:
         with whole_steps() as whole:
             for step, batch in enumerate(self._batches(epoch, first), first):
                 before()
-                loss, correct, gradients = self.model.gradients(*batch, self.empty)
+                loss, correct, gradients = self.model.gradients(*batch[:3], self.empty)
                 self._check(batch, loss, gradients[0][0], step, epoch)
                 for layer, (dweight, dbias) in zip(self.model.layers, gradients, strict=True):
                     layer.weight.grad, layer.bias.grad = dweight, dbias
@@ -215,8 +216,8 @@ class LayeredTraining:
         if problem is not None:
             row, kind = problem
             place = f"row {row} of the batch {where}"
-            if order is not None:
-                place = f"row {order[row]} of the training data"
+            if batch.numbers is not None:
+                place = f"row {batch.numbers[row]} of the training data"
             raise FloatingPointError(f"{place} holds {kind}; {_NOT_APPLIED}")
         if not math.isfinite(loss):
             raise FloatingPointError(f"the loss is {loss} {where}; {_NOT_APPLIED}")

@@ -5,7 +5,6 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Callable, Mapping
-from contextlib import AbstractContextManager
 from typing import Any
 
 import numpy as np
@@ -52,34 +51,24 @@ class StepwiseTraining:
         if hasattr(self.loader, "set_epoch"):
             self.loader.set_epoch(epoch)
         with whole_steps() as whole:
-            self._run(epoch, first, before, after, whole)
-
-    def _run(
-        self,
-        epoch: int,
-        first: int,
-        before: Callable[[], int],
-        after: Callable[[int, float, float | None, int], None],
-        whole: AbstractContextManager[None],
-    ) -> None:
-        for step, batch in enumerate(itertools.islice(self.loader, first, None), first):
-            before()
-            batch = self.prepare(batch)
-            loss = measures("training_step", self.model.training_step(batch))["loss"]
-            if not math.isfinite(loss):
-                raise FloatingPointError(
-                    f"the loss is {loss} in step {step} of epoch {epoch} (both counted from 0)"
-                    f"{_bad_row(batch)}; "
-                    "the step was not applied, the parameters are those of the last whole step"
-                )
-            self.optimizer.zero_grad()
-            self.model.backward(batch)
-            if self.clip is not None:
-                self.clip()
-            with whole:
-                self.optimizer.step()
-            rows = len(batch[-1])
-            after(1, loss * rows, None, rows)
+            for step, batch in enumerate(itertools.islice(self.loader, first, None), first):
+                before()
+                batch = self.prepare(batch)
+                loss = measures("training_step", self.model.training_step(batch))["loss"]
+                if not math.isfinite(loss):
+                    raise FloatingPointError(
+                        f"the loss is {loss} in step {step} of epoch {epoch} (both counted from 0)"
+                        f"{_bad_row(batch)}; "
+                        "the step was not applied, the parameters are those of the last whole step"
+                    )
+                self.optimizer.zero_grad()
+                self.model.backward(batch)
+                if self.clip is not None:
+                    self.clip()
+                with whole:
+                    self.optimizer.step()
+                rows = len(batch[-1])
+                after(1, loss * rows, None, rows)
 
 
 class StepwiseEvaluation:
