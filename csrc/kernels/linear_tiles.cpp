@@ -14,6 +14,10 @@ constexpr int row_block = lanes<T> < most_rows ? lanes<T> : most_rows;
 constexpr int class_block = 5;
 constexpr int cache_line = 64;
 
+// Lines of a vector of features.
+template <class T, class X>
+constexpr int lines_each = (lanes<T> * static_cast<int>(sizeof(X)) + cache_line - 1) / cache_line;
+
 constexpr int chain_vectors = 512;  // of features in one unbroken sum
 
 // One vector of features from column k of the padded rows on; at the edges the missing lanes are zero.
@@ -29,11 +33,71 @@ SOFTSTEP_INLINE Vec<T> features(const X* row, int64_t k, int64_t lead, const Lin
   }
 }
 
+// The order in which the rows of the next tile are fetched: eight rows side by side, the same line of each in turn. The
+// hardware's own prefetcher follows a row once it has seen two of its lines; with the lines of others in between it has
+// the time to be first, and what is fetched here is then no further than the second-level cache. Row after row, each
+// line waits for memory in one of the dozen buffers that the loads of the product need as well.
+class Ahead {
+ public:
+  static constexpr int64_t most = 512;  // places taken at once
+
+  // Every `step` bytes of a row are a place, and its last byte is one.
+  Ahead(TileRows& x, int64_t row_bytes, int64_t step)
+      : x_(x), row_bytes_(row_bytes), step_(std::min<int64_t>(step, cache_line)), each_((row_bytes - 1) / step_ + 2) {
+    if (!x.next) x.fetched = all();
+    x.fetched -= x.fetched % together;
+  }
+
+  int64_t left() const { return all() - x_.fetched; }
+
+  // The next `count` places; after the last of them, one that is in the cache already: cheaper than a branch.
+  const char* const* take(int64_t count) {
+    if (end_ - at_ < count) refill(count);
+    const char* const* places = places_ + at_;
+    const int64_t taken = std::min(count, left());
+    if (taken > 0) at_ += count;
+    x_.fetched += taken;
+    return places;
+  }
+
+ private:
+  static constexpr int64_t together = 8;
+  int64_t all() const { return each_ * tile_rows; }
+
+  void refill(int64_t count) {
+    std::copy(places_ + at_, places_ + end_, places_);
+    end_ -= at_;
+    at_ = 0;
+    for (int64_t place = x_.fetched + end_; end_ < count;) {
+      if (place >= all()) {
+        std::fill(places_ + end_, places_ + count, static_cast<const char*>(x_.rows[0]));
+        end_ = count;
+        return;
+      }
+      const int64_t row = place / (each_ * together) * together, line = place % (each_ * together) / together;
+      const int64_t some = std::min(each_ - line, most / together);
+      const char* rows[together];
+      for (int64_t r = 0; r < together; ++r) rows[r] = static_cast<const char*>(x_.next[row + r]);
+      const char** to = places_ + end_;
+      for (int64_t i = line; i < line + some; ++i, to += together) {
+        const int64_t offset = std::min(i * step_, row_bytes_ - 1);
+        for (int64_t r = 0; r < together; ++r) to[r] = rows[r] + offset;
+      }
+      end_ += some * together;
+      place += some * together;
+    }
+  }
+
+  TileRows& x_;
+  int64_t row_bytes_, step_, each_, at_ = 0, end_ = 0;
+  const char* places_[2 * most];
+};
+
 // The products of row_block rows and NC classes over features begin .. end, not yet added across lanes: sums[c * lanes
 // + r]. `weight` is that of the first class.
 template <class T, class X, int NC>
 SOFTSTEP_INLINE void forward_block(Vec<T>* sums, const X* const* rows, const T* weight, const LinearShape<T>& shape,
-                                   int64_t begin, int64_t end, const char* next) {
+                                   int64_t begin, int64_t end, const char* const* next) {
   constexpr int L = lanes<T>;
   const int64_t lead = shape.lead, between = shape.outputs * L;
   const X* at[row_block<T>];
@@ -58,12 +122,10 @@ SOFTSTEP_INLINE void forward_block(Vec<T>* sums, const X* const* rows, const T* 
   if (k < lead) multiply_add(std::false_type{}, k), k += L;
 #pragma GCC unroll 2
   for (; k < whole; k += L) {
-    for (int64_t line = 0; line < L * static_cast<int64_t>(sizeof(X)); line += cache_line)
-      prefetch(next + k * static_cast<int64_t>(sizeof(X)) + line);
+    for (int64_t line = 0; line < L * static_cast<int64_t>(sizeof(X)); line += cache_line) prefetch(*next++);
     multiply_add(std::true_type{}, k);
   }
   if (k < end) multiply_add(std::false_type{}, k);
-  prefetch(next + shape.features * static_cast<int64_t>(sizeof(X)) - 1);  // a row may end on one line more
 #pragma GCC unroll 5
   for (int c = 0; c < NC; ++c)
 #pragma GCC unroll 4
@@ -95,8 +157,8 @@ SOFTSTEP_INLINE void for_class_blocks(int64_t outputs, Visit visit) {
 
 // Classes first .. first + NC - 1 of all rows of the tile, over features begin .. end.
 template <class T, class X, int NC>
-void forward_classes(T* logits, TileRows& x, const T* weight, const T* bias, const LinearShape<T>& shape, int64_t first,
-                     int64_t begin, int64_t end) {
+void forward_classes(T* logits, const TileRows& x, Ahead& ahead, const T* weight, const T* bias,
+                     const LinearShape<T>& shape, int64_t first, int64_t begin, int64_t end) {
   constexpr int L = lanes<T>;
   const X* const* rows = reinterpret_cast<const X* const*>(x.rows);
   alignas(64) Vec<T> sums[NC * L];
@@ -106,11 +168,8 @@ void forward_classes(T* logits, TileRows& x, const T* weight, const T* bias, con
         for (int i = 0; i < NC * row_block<T>; ++i) sums[i / row_block<T> * L + r + i % row_block<T>] = Vec<T>{};
         continue;
       }
-      // without a row to fetch, one that is there already
-      const bool fetch = x.next && x.fetched < tile_rows;
-      const void* next = fetch ? x.next[x.fetched++] : x.rows[group + r];
       forward_block<T, X, NC>(sums + r, rows + group + r, weight + first * L, shape, begin, end,
-                              static_cast<const char*>(next));
+                              ahead.take((end - begin) / L * lines_each<T, X>));
     }
     for (int c = 0; c < NC; ++c) {
       T* place = logits + tile_place<T>(group, first + c, shape.outputs);
@@ -124,60 +183,20 @@ template <class T, class X>
 void forward(T* logits, TileRows& x, const T* weight, const T* bias, const LinearShape<T>& shape) {
   constexpr int64_t chain = chain_vectors * lanes<T>;
   const int64_t columns = shape.lead + shape.features;
+  Ahead ahead(x, shape.features * static_cast<int64_t>(sizeof(X)), lanes<T> * static_cast<int64_t>(sizeof(X)));
   for (int64_t begin = 0; begin == 0 || begin < columns; begin += chain) {
     const int64_t end = std::min(begin + chain, columns);
     for_class_blocks(shape.outputs, [&]<int NC>(std::integral_constant<int, NC>, int64_t first) {
-      forward_classes<T, X, NC>(logits, x, weight, bias, shape, first, begin, end);
+      forward_classes<T, X, NC>(logits, x, ahead, weight, bias, shape, first, begin, end);
     });
   }
 }
 
-// The lines of the rows that forward has left to fetch. Each block of backward takes as many as keep the pace,
-// `per_row` at each row of the tile; a block that comes after the last of them touches one line over and over, which
-// costs less than a branch.
-class Ahead {
- public:
-  Ahead(TileRows& x, int64_t row_bytes, int64_t step, int64_t calls) {
-    lines_[0] = lines_[1] = static_cast<const char*>(x.rows[0]);
-    if (!x.next || calls == 0) return;
-    step = step < cache_line ? step : cache_line;
-    const int64_t each = row_bytes / step + 1;
-    for (; x.fetched < tile_rows && count_ + each <= most; ++x.fetched, count_ += each) {
-      const char* row = static_cast<const char*>(x.next[x.fetched]);
-      for (int64_t i = 0; i < each - 1; ++i) lines_[count_ + i] = row + i * step;
-      lines_[count_ + each - 1] = row + row_bytes - 1;
-    }
-    per_row_ = (count_ + calls - 1) / calls;
-  }
-
-  struct Share {
-    const char* const* line;
-    int64_t step, per_row;
-
-    SOFTSTEP_INLINE void operator()(int rows) {
-      prefetch(line[0]);
-      if (rows > 1) prefetch(line[1]);
-      line += rows * step;
-      for (int64_t i = rows; i < rows * per_row; ++i, line += step) prefetch(*line);
-    }
-  };
-  Share share(int rows) {
-    if (per_row_ == 0 || at_ + rows * per_row_ > count_) return {lines_, 0, 1};
-    const char* const* line = lines_ + at_;
-    at_ += rows * per_row_;
-    return {line, 1, per_row_};
-  }
-
- private:
-  static constexpr int64_t most = 2048;
-  int64_t count_ = 0, at_ = 0, per_row_ = 0;
-  const char* lines_[most];
-};
-
 // NC classes times V vectors of features from k on, over the rows of the tile. `dweight` is that of the first class.
 template <class T, class X, bool Whole, int NC, int V>
 SOFTSTEP_INLINE void backward_block(T* dweight, const TileRows& x, const T* dlogits, int64_t k,
-                                    const LinearShape<T>& shape, bool first, Ahead::Share ahead) {
+                                    const LinearShape<T>& shape, bool first, const char* const* ahead,
+                                    int64_t per_row) {
   constexpr int L = lanes<T>;
   const X* const* rows = reinterpret_cast<const X* const*>(x.rows);
   const int64_t lead = shape.lead, between = shape.outputs * L;
@@ -198,16 +217,18 @@ SOFTSTEP_INLINE void backward_block(T* dweight, const TileRows& x, const T* dlog
       for (int v = 0; v < V; ++v) acc[c][v] = fma<T>(g, xv[v], acc[c][v]);
     }
   };
+  for (int64_t i = (per_row - 1) * x.count; i > 0; --i) prefetch(*ahead++);  // where a row has more lines than products
   for (int group = 0; group < x.count; group += L, dlogits += between) {
     const int end = x.count - group < L ? x.count - group : L;
     int r = 0;
     for (; r + 2 <= end; r += 2) {
-      ahead(2);
+      prefetch(*ahead++);
+      prefetch(*ahead++);
       add_row(rows[group + r], dlogits + r);
       add_row(rows[group + r + 1], dlogits + r + 1);
     }
     for (; r < end; ++r) {
-      ahead(1);
+      prefetch(*ahead++);
       add_row(rows[group + r], dlogits + r);
     }
   }
@@ -221,13 +242,14 @@ template <class T, class X>
 void backward(T* dweight, T* dbias, TileRows& x, const T* dlogits, const LinearShape<T>& shape, bool first) {
   const int64_t outputs = shape.outputs;
   const int64_t passes = (outputs + class_block - 1) / class_block, vectors = shape.stride / lanes<T>;
-  Ahead ahead(x, shape.features * static_cast<int64_t>(sizeof(X)), lanes<T> * static_cast<int64_t>(sizeof(X)),
-              passes * (vectors / row_block<T> + vectors % row_block<T>)*x.count);
+  Ahead ahead(x, shape.features * static_cast<int64_t>(sizeof(X)), lanes<T> * static_cast<int64_t>(sizeof(X)));
+  const int64_t calls = passes * (vectors / row_block<T> + vectors % row_block<T>)*x.count;
+  const int64_t per_row = std::clamp<int64_t>((ahead.left() + calls - 1) / calls, 1, Ahead::most / tile_rows);
   // Features outermost: while they are in the first-level cache, all classes use them.
   const auto classes = [&]<bool Whole, int V>(std::bool_constant<Whole>, std::integral_constant<int, V>, int64_t k) {
     for_class_blocks(outputs, [&]<int NC>(std::integral_constant<int, NC>, int64_t c) {
       backward_block<T, X, Whole, NC, V>(dweight + c * lanes<T>, x, dlogits + c * lanes<T>, k, shape, first,
-                                         ahead.share(x.count));
+                                         ahead.take(x.count * per_row), per_row);
     });
   };
   // class_block times this many vectors of sums fill the registers, as in forward

@@ -11,9 +11,8 @@
 // a time are then added by transposition, which leaves the logits with rows in the lanes, ready for
 // cross_entropy_lanes. Classes are outermost, so that 5 rows of weights stay in the first-level cache over the tile.
 // Backward: the same number of vectors of features times up to 5 classes are summed in registers over the rows of the
-// tile, the gradients broadcast. Both prefetch the rows of the tile that comes next, row after row (the hardware's own
-// prefetcher follows that) and evenly, about a line per 20 multiply-adds: a core can wait for about a dozen lines at a
-// time, and its own loads need some of them.
+// tile, the gradients broadcast. Both prefetch the rows of the tile that comes next, evenly: about a line per 20
+// multiply-adds.
 //
 // Numerics: each logit is a sum over k in `lanes` interleaved chains of at most 512 terms and a tree over them; each
 // gradient a chain over the rows since `first`. The order depends on shapes alone.
@@ -61,7 +60,7 @@ struct TileRows {
   const void* const* rows;
   const void* const* next;
   int count;
-  int fetched = 0;  // of the rows of `next`
+  int64_t fetched = 0;  // of the places of `next` that are to be (see Ahead)
 };
 
 // Where a tile keeps the logit (or its gradient) of row r and class c: rows in the lanes, `lanes` rows a block. The

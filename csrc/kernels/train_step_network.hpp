@@ -44,7 +44,7 @@ class Network {
     return folded() ? load(gradient + i) * load(&scale_[i]) : load(gradient + i);
   }
 
-  // One step for the weights begin .. end (whole vectors) of the packed ones; the padding stays zero.
+  // One step for the weights begin .. end (whole vectors) of the packed ones.
   template <class Rule>
   void update(const T* gradient, const Rule& rule, Vec<T> clip, T* const* states, int64_t begin, int64_t end) const {
     Vec<T> state[Rule::states] = {};
@@ -57,6 +57,7 @@ class Network {
       store(&weight_[i], w);
       if (folded()) store(&scaled_[i], w * load(&scale_[i]));
     }
+    clear_padding(begin, end);
   }
 
   // What the steps have made of the weights, to where the caller has them.
@@ -73,7 +74,7 @@ class Network {
   }
 
   // What rows are multiplied with.
-  const T* factors() const { return folded() ? scaled_.data() : weight_.data(); }
+  T* factors() const { return folded() ? scaled_.data() : weight_.data(); }
 
   // Logits of a tile, their loss, and with Gradient the loss's gradient in their place. `factors` may be a copy.
   template <bool Gradient>
@@ -88,6 +89,20 @@ class Network {
   }
 
  private:
+  // Of the factors begin .. end, after a step: a rule may have made 0 / 0 of the padding, and the padding of the rows
+  // is multiplied with it.
+  void clear_padding(int64_t begin, int64_t end) const {
+    constexpr int L = lanes<T>;
+    const auto clear = [&](int64_t column, int64_t from, int64_t to) {  // lanes of a vector of columns
+      for (int64_t c = 0; from < to && c < p_.outputs; ++c) {
+        const int64_t at = tile_place<T>(column, c, p_.outputs);
+        if (at >= begin && at < end) std::fill(factors() + at + from, factors() + at + to, T(0));
+      }
+    };
+    clear(0, 0, shape_.lead);
+    clear(shape_.stride - L, L - (shape_.stride - shape_.lead - shape_.features), L);
+  }
+
   template <bool Gradient>
   TileLoss softmax_loss(T* logits, int64_t position, int rows, T row_weight) const {
     constexpr int L = lanes<T>;

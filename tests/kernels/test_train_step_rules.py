@@ -83,6 +83,24 @@ def test_clipping_follows_the_reference(kind: str, classes: int, rng: np.random.
     assert_follows(got, want, np.float64)
 
 
+@pytest.mark.parametrize("rule", ["rmsprop", "adam", "adamw"])
+@pytest.mark.parametrize("columns", [1, 5, 16, 33])
+def test_without_eps_padding_stays_out(rule: str, columns: int, rng: np.random.Generator) -> None:
+    """0 / 0 in lanes beyond the last feature is no row that is not finite."""
+    x = rng.normal(3, 1, (64, columns))
+    order = np.arange(64)
+    for module in (kernels, reference):
+        weight, bias = np.zeros((3, columns)), np.zeros(3)
+        pairs = [(np.zeros_like(weight), np.zeros_like(bias)) for _ in range(2)]
+        module.train_softmax_regression(
+            x, order % 3, order, weight, bias, batch_size=16,
+            rule=OptimizerRule(rule, {"lr": 0.01, "eps": 0.0}, pairs[: 1 if rule == "rmsprop" else 2]),
+        )  # fmt: skip
+        if module is kernels:
+            got = weight
+    np.testing.assert_allclose(got, weight, rtol=0, atol=1e-9)  # a step is 0.01 whatever the size
+
+
 @pytest.mark.parametrize("rows", [np.uint8, np.int8, np.float16, np.float32, np.float64])
 @pytest.mark.parametrize("classes", [10, 50])
 @pytest.mark.parametrize("shift", [True, False])
