@@ -244,7 +244,8 @@ void backward(T* dweight, T* dbias, TileRows& x, const T* dlogits, const LinearS
   const int64_t passes = (outputs + class_block - 1) / class_block, vectors = shape.stride / lanes<T>;
   Ahead ahead(x, shape.features * static_cast<int64_t>(sizeof(X)), lanes<T> * static_cast<int64_t>(sizeof(X)));
   const int64_t calls = passes * (vectors / row_block<T> + vectors % row_block<T>)*x.count;
-  const int64_t per_row = std::clamp<int64_t>((ahead.left() + calls - 1) / calls, 1, Ahead::most / tile_rows);
+  const int64_t per_row =
+      std::clamp<int64_t>(blocks_of(ahead.left(), std::max<int64_t>(calls, 1)), 1, Ahead::most / tile_rows);
   // Features outermost: while they are in the first-level cache, all classes use them.
   const auto classes = [&]<bool Whole, int V>(std::bool_constant<Whole>, std::integral_constant<int, V>, int64_t k) {
     for_class_blocks(outputs, [&]<int NC>(std::integral_constant<int, NC>, int64_t c) {
