@@ -1,16 +1,19 @@
 // Tiles over threads: how every kernel runs in parallel.
 //
 // A kernel cuts its work into tiles by shape alone and says how much work there is; for_tiles gives each thread one
-// contiguous run of tiles. Results cannot depend on the number of threads as long as a tile writes its own outputs only
-// and partial results are combined afterwards in the order of the tiles.
+// contiguous run of tiles, and whoever is through with its own takes from the others'. Results cannot depend on who did
+// what as long as a tile writes its own outputs only and partial results are combined afterwards in the order of the
+// tiles.
 //
 // The calling thread takes part as thread 0. Every tenth of a second it asks the poll function whether to stop
 // (Ctrl-C); the others look at a flag before each tile, so a tile should take well under a tenth of a second.
 #pragma once
 
+#include <algorithm>
 #include <atomic>
 #include <chrono>
 #include <cstdint>
+#include <limits>
 #include <new>
 #include <type_traits>
 #include <vector>
@@ -105,24 +108,67 @@ void on_threads(int threads, Body body) {
   body(0, 1);
 }
 
+// The tiles that are left of each thread's run. A thread takes its own from the front; when it has none, from the back
+// of the longest of the others', since threads are not equally fast: one may have a small core, or share its core with
+// another process.
+class TileRuns {
+ public:
+  TileRuns(int64_t tiles, int64_t threads) : runs_(static_cast<std::size_t>(threads)) {
+    for (int64_t t = 0; t < threads; ++t)
+      runs_[static_cast<std::size_t>(t)].left =
+          Left{static_cast<std::uint32_t>(tiles * t / threads), static_cast<std::uint32_t>(tiles * (t + 1) / threads)};
+  }
+
+  static constexpr int64_t most = std::numeric_limits<std::uint32_t>::max();
+
+  // The next tile for this thread, or -1.
+  int64_t take(std::size_t thread) {
+    std::atomic<Left>& own = runs_[thread].left;
+    for (Left left = own.load(); left.begin < left.end;)
+      if (own.compare_exchange_weak(left, {left.begin + 1, left.end})) return left.begin;
+    for (;;) {
+      Run* longest = nullptr;
+      Left most_left{};
+      for (Run& run : runs_)
+        if (const Left left = run.left.load(); left.end - left.begin > most_left.end - most_left.begin)
+          longest = &run, most_left = left;
+      if (!longest) return -1;
+      if (longest->left.compare_exchange_strong(most_left, {most_left.begin, most_left.end - 1}))
+        return most_left.end - 1;
+    }
+  }
+
+ private:
+  struct Left {
+    std::uint32_t begin, end;
+  };
+  struct alignas(64) Run {
+    std::atomic<Left> left;
+  };
+  std::vector<Run> runs_;
+};
+
 // body(tile, thread), or body(tile, thread, interrupt) if it looks at the flag itself, for every tile; it must not
 // throw. Throws Interrupted, unless the work must not stop half-way.
 template <bool Interruptible = true, class Body>
 void for_tiles(int64_t tiles, const Team& team, Body body) {
   Interrupt interrupt;
-  const int64_t threads = team.threads() < tiles ? team.threads() : tiles;
-  const auto run = [&](int64_t thread) {
-    const int64_t end = tiles * (thread + 1) / threads;
-    for (int64_t tile = tiles * thread / threads; tile < end; ++tile) {
-      if (Interruptible && interrupt.check(static_cast<int>(thread))) return;
-      if constexpr (std::is_invocable_v<Body, int64_t, int, Interrupt&>)
-        body(tile, static_cast<int>(thread), interrupt);
-      else body(tile, static_cast<int>(thread));
-    }
+  const auto run = [&](int64_t tile, int thread) {
+    if (Interruptible && interrupt.check(thread)) return false;
+    if constexpr (std::is_invocable_v<Body, int64_t, int, Interrupt&>) body(tile, thread, interrupt);
+    else body(tile, thread);
+    return true;
   };
-  on_threads(static_cast<int>(threads), [&](int64_t thread, int64_t given) {
-    for (; thread < threads; thread += given) run(thread);  // with fewer threads the runs of tiles are dealt round
-  });
+  const int64_t threads = tiles > TileRuns::most ? 1 : std::min<int64_t>(team.threads(), tiles);
+  if (threads > 1) {
+    TileRuns runs(tiles, threads);
+    on_threads(static_cast<int>(threads), [&](int thread, int) {
+      for (int64_t tile; (tile = runs.take(static_cast<std::size_t>(thread))) >= 0;)
+        if (!run(tile, thread)) return;
+    });
+  } else {
+    for (int64_t tile = 0; tile < tiles && run(tile, 0);) ++tile;
+  }
   if (interrupt.stopped()) throw Interrupted{};
 }
 

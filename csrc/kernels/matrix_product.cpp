@@ -6,6 +6,7 @@ namespace {
 
 constexpr int64_t copied_bytes = 8 << 20;   // of a block of a
 constexpr int64_t rows_copied = 32;         // at a time
+constexpr int64_t rows_shared = 256;        // at the least, of a group that threads share
 constexpr int64_t output_bytes = 16 << 20;  // of a block of the output that is passed over once for each block of k
 constexpr int64_t fewest_columns = 2048;    // that a block of a is copied for
 
@@ -99,10 +100,11 @@ void matrix_product(T* out, const Operand<T>& a, const Operand<T>& b, int64_t M,
     const int64_t rows = std::min(height, M - row);
     for (int64_t column = 0; column < N; column += width) {
       const Panels<T> panels{std::min(width, N - column)};
-      // As many groups for every thread, or as many runs of rows, where it can be.
+      // As many groups for every thread, or as many runs of rows, where it can be; and runs short enough to be shared
+      // out at the end.
       const int64_t groups =
           std::min(blocks_of(blocks_of(panels.count(), group_panels), team.threads()) * team.threads(), panels.count());
-      const int64_t runs = groups < team.threads() ? blocks_of(team.threads(), groups) : 1;
+      const int64_t runs = team.threads() == 1 ? 1 : std::max(blocks_of(team.threads(), groups), rows / rows_shared);
       for (int64_t k = 0; k == 0 || k < K; k += depth) {
         const int64_t some = std::min(depth, K - k);
         if (!in_place)
