@@ -190,11 +190,10 @@ def test_bad_features_are_named(value: float, what: str, trainer_class: Any, dty
     x[7, 1] = value
     model = MLP(2, 4, 0.1)
     model.infer(3)
-    numbered = rf"row \d of the (batch|training data) holds {what}"
-    with pytest.raises(FloatingPointError, match=numbered) as caught:
+    with pytest.raises(
+        FloatingPointError, match=f"row 7 of the training data holds {what}"
+    ) as caught:
         trainer_class(3).fit(model, small(x, y))
-    if trainer_class is Trainer:
-        assert "row 7 of the training data" in str(caught.value)
     assert "was not applied" in str(caught.value)
     assert all(np.isfinite(parameter.data).all() for parameter in model.parameters())
 
@@ -202,7 +201,7 @@ def test_bad_features_are_named(value: float, what: str, trainer_class: Any, dty
 def test_bad_features_of_a_loader_are_named() -> None:
     class Loaded(ArrayDataModule):
         def train_dataloader(self) -> Any:
-            return super().train_dataloader()
+            return list(super().train_dataloader())  # which rows they are, a list does not tell
 
     x = np.ones((10, 3), np.float32)
     x[7, 1] = -np.inf

@@ -205,23 +205,31 @@ class DataLoader:
         return whole + (rest > 0 and not self.drop_last)
 
     def __iter__(self) -> Iterator[Batch]:
+        return (batch for _, batch in self.numbered())
+
+    def numbered(self) -> Iterator[tuple[slice | NDArray[np.int64], Batch]]:
+        """Begin a pass whose batches come with the rows of the data set that they hold."""
         epoch = self.epoch
         self.epoch += 1
         return self._batches(at_epoch(self.dataset, epoch), self._rows(epoch))
 
-    def _batches(self, dataset: Dataset, rows: _Order | None) -> Iterator[Batch]:
+    def _batches(
+        self, dataset: Dataset, rows: _Order | None
+    ) -> Iterator[tuple[slice | NDArray[np.int64], Batch]]:
         size = self.batch_size
         n = len(dataset) if rows is None else len(rows)
         stop = min(n, self._batch_count(n) * size)
         if rows is None:
             for start in range(0, stop, size):
-                yield dataset.take(slice(start, min(start + size, stop)))
+                part = slice(start, min(start + size, stop))
+                yield part, dataset.take(part)
             return
         block = size * max(1, _ORDER_ROWS // size)
         for first in range(0, stop, block):
             order = rows.take(first, min(first + block, stop))
             for start in range(0, len(order), size):
-                yield dataset.take(order[start : start + size])
+                part_of_order = order[start : start + size]
+                yield part_of_order, dataset.take(part_of_order)
 
     def __repr__(self) -> str:
         how = "replacement=True" if self.replacement else f"shuffle={self.shuffle}"

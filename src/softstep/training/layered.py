@@ -27,6 +27,7 @@ from softstep.training.clipping import clip_gradients
 from softstep.training.fused import is_library_optimizer, methods, unchanged
 from softstep.training.history import Totals
 from softstep.training.interrupts import whole_steps
+from softstep.training.numbering import numbered, rename
 
 __all__ = ["LayeredEvaluation", "LayeredTraining", "layered_evaluation", "layered_training"]
 
@@ -185,7 +186,11 @@ class LayeredTraining:
         with whole_steps() as whole:
             for step, batch in enumerate(self._batches(epoch, first), first):
                 before()
-                loss, correct, gradients = self.model.gradients(*batch[:3], self.empty)
+                try:
+                    loss, correct, gradients = self.model.gradients(*batch[:3], self.empty)
+                except IndexError as error:
+                    rename(error, batch.numbers, batch[:2], "training data")
+                    raise
                 self._check(batch, loss, gradients[0][0], step, epoch)
                 for layer, (dweight, dbias) in zip(self.model.layers, gradients, strict=True):
                     layer.weight.grad, layer.bias.grad = dweight, dbias
@@ -226,8 +231,9 @@ class LayeredTraining:
         if self.rows is None:
             if hasattr(self.loader, "set_epoch"):
                 self.loader.set_epoch(epoch)
-            for x, y in itertools.islice(self.loader, first, None):
-                yield Batch(self.model.features(x), self.model.targets(y))
+            for rows, (x, y) in itertools.islice(numbered(self.loader), first, None):
+                known = rows if rows is not None and len(rows) == len(y) else None
+                yield Batch(self.model.features(x), self.model.targets(y), numbers=known)
             return
         order = permutation(len(self.rows.x), self.seed, epoch)
         block = self.batch_size * max(1, 8192 // self.batch_size)  # of the order, at a time

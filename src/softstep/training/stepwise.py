@@ -12,10 +12,13 @@ import numpy as np
 from softstep.models.module import Module
 from softstep.training.history import Totals
 from softstep.training.interrupts import whole_steps
+from softstep.training.numbering import numbered, rename
 
 __all__ = ["StepwiseEvaluation", "StepwiseTraining"]
 
 Prepare = Callable[[Any], Any]
+
+_OF_A_ROW = (IndexError, ValueError, FloatingPointError)
 
 
 class StepwiseTraining:
@@ -51,18 +54,23 @@ class StepwiseTraining:
         if hasattr(self.loader, "set_epoch"):
             self.loader.set_epoch(epoch)
         with whole_steps() as whole:
-            for step, batch in enumerate(itertools.islice(self.loader, first, None), first):
+            batches = itertools.islice(numbered(self.loader), first, None)
+            for step, (numbers, batch) in enumerate(batches, first):
                 before()
                 batch = self.prepare(batch)
-                loss = measures("training_step", self.model.training_step(batch))["loss"]
-                if not math.isfinite(loss):
-                    raise FloatingPointError(
-                        f"the loss is {loss} in step {step} of epoch {epoch} (both counted from 0)"
-                        f"{_bad_row(batch)}; "
-                        "the step was not applied, the parameters are those of the last whole step"
-                    )
-                self.optimizer.zero_grad()
-                self.model.backward(batch)
+                try:
+                    loss = measures("training_step", self.model.training_step(batch))["loss"]
+                    if not math.isfinite(loss):
+                        raise FloatingPointError(
+                            f"the loss is {loss} in step {step} of epoch {epoch} (both counted "
+                            f"from 0){_bad_row(batch)}; the step was not applied, the parameters "
+                            "are those of the last whole step"
+                        )
+                    self.optimizer.zero_grad()
+                    self.model.backward(batch)
+                except _OF_A_ROW as error:
+                    rename(error, numbers, batch, "training data")
+                    raise
                 if self.clip is not None:
                     self.clip()
                 with whole:
@@ -80,9 +88,13 @@ class StepwiseEvaluation:
     def run(self) -> Totals:
         """Evaluate the model as it is now."""
         totals = Totals()
-        for batch in self.loader:
+        for numbers, batch in numbered(self.loader):
             batch = self.prepare(batch)
-            found = self.model.validation_step(batch)
+            try:
+                found = self.model.validation_step(batch)
+            except _OF_A_ROW as error:
+                rename(error, numbers, batch, "validation data")
+                raise
             if found is None:  # a step may plot, or do nothing at all
                 continue
             found, rows = measures("validation_step", found), len(batch[-1])
