@@ -124,10 +124,28 @@ def test_bad_arguments(options: dict[str, Any], error: type[Exception], message:
         gradient_descent(bowl, [1.0, 2.0], **options)
 
 
+def test_ragged_start() -> None:
+    text = r"^init_x cannot be made an array: .*; accepted: numbers in a regular shape"
+    for call in (lambda x: minimize(bowl, x, SGD, lr=0.1), lambda x: gradient_descent(bowl, x)):
+        with pytest.raises(TypeError, match=text):
+            call([[1.0, 2.0], [3.0]])
+
+
 def test_bad_optimizers() -> None:
     with pytest.raises(ValueError, match=r"^optimizer is 'sdg'; accepted: 'sgd', "):
         minimize(bowl, [1.0], "sdg", lr=0.1)
     with pytest.raises(TypeError, match=r"^optimizer is 3; accepted: a class"):
         minimize(bowl, [1.0], 3)  # type: ignore[arg-type]
+    for kind, name in (
+        ("adam", "'adam'"),
+        ("momentum", "'momentum'"),
+        (Adam, "Adam"),
+        (SGD, "SGD"),
+    ):
+        text = rf"^lr is missing, the learning rate of the optimizer {name}; accepted: a finite"
+        with pytest.raises(TypeError, match=text):
+            minimize(bowl, [1.0], kind)
+    with pytest.raises(ValueError, match=r"^optimizer is 'sdg'"):  # before what it is made with
+        minimize(bowl, [1.0], "sdg")
     with pytest.raises(TypeError, match="momentun"):
         minimize(bowl, [1.0], SGD, lr=0.1, momentun=0.9)

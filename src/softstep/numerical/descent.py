@@ -8,10 +8,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from softstep.kernels._arrays import as_array
 from softstep.models.checks import check_integer
 from softstep.models.parameter import Parameter
 from softstep.numerical.differences import numerical_gradient
 from softstep.optimizers import SGD, Optimizer, make_optimizer
+from softstep.optimizers.named import OPTIMIZERS, check_optimizer_name
 
 __all__ = ["gradient_descent", "minimize"]
 
@@ -123,11 +125,19 @@ def minimize(
     5.0
     """
     step_num = check_integer("step_num", step_num, 0)
-    start = np.array(init_x)
+    start = np.array(as_array("init_x", init_x))
     if start.dtype.kind not in "biuf":
         raise TypeError(f"init_x has dtype {start.dtype}; accepted: floats, integers")
     start = start.astype(np.float32 if start.dtype == np.float32 else np.float64)
     at = Parameter(start)
+    if isinstance(optimizer, str):
+        check_optimizer_name(optimizer)
+    if "lr" not in settings and (isinstance(optimizer, str) or optimizer in OPTIMIZERS.values()):
+        name = repr(optimizer) if isinstance(optimizer, str) else optimizer.__name__
+        raise TypeError(
+            f"lr is missing, the learning rate of the optimizer {name}; "
+            "accepted: a finite number of at least 0"
+        )
     if isinstance(optimizer, str):
         rule: Any = make_optimizer(optimizer, [at], **settings)
     elif callable(optimizer):
