@@ -318,6 +318,21 @@ def test_layer_summary(capsys: pytest.CaptureFixture[str]) -> None:
             model.layer_summary(wrong)  # type: ignore[arg-type]
 
 
+@pytest.mark.parametrize("shape", [(2, 1, 6, 4), (5, 24)])
+def test_layer_summary_from_scratch(
+    capsys: pytest.CaptureFixture[str], shape: tuple[int, ...]
+) -> None:
+    """The same lines as those of an `MLP` of these sizes."""
+    scratch = softstep.MLPScratch(24, 10, 16, lr=0.1)
+    scratch.layer_summary(shape)
+    printed = capsys.readouterr().out
+    assert len(printed.splitlines()) == 3 + (len(shape) > 2)
+    MLP(10, 16, 0.1).layer_summary(shape)
+    assert capsys.readouterr().out == printed
+    with pytest.raises(ValueError, match="x has 23 features in a row; accepted: 24"):
+        scratch.layer_summary((2, 23))
+
+
 def test_layer_summary_of_a_net_of_ones_own(capsys: pytest.CaptureFixture[str]) -> None:
     class Net(softstep.Module):
         def __init__(self) -> None:

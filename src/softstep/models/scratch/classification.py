@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import numpy as np
@@ -206,6 +206,16 @@ class MLPScratch(ScratchModule, Classifier):
         X = flat_rows(X, self.num_inputs)
         H = relu(X @ self.W1.data + self.b1.data)
         return np.asarray(H @ self.W2.data + self.b2.data)
+
+    def layer_shapes(self, x_shape: tuple[int, ...]) -> Iterable[tuple[str, tuple[int, ...]]]:
+        """Yield the name and the shape of the output of each layer, for features of a shape."""
+        flat_rows(np.zeros((0, *x_shape[1:]), np.float32), self.num_inputs)
+        if len(x_shape) > 2:
+            yield "Flatten", (x_shape[0], self.num_inputs)
+        for name, size in (
+            ("Linear", self.num_hiddens), ("ReLU", self.num_hiddens), ("Linear", self.num_outputs)
+        ):  # fmt: skip
+            yield name, (x_shape[0], size)
 
     def loss(self, y_hat: ArrayLike, y: ArrayLike, averaged: bool = True) -> Any:
         """Compute the cross-entropy of logits (N, C) with class indices (N,)."""
