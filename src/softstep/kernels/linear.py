@@ -207,6 +207,47 @@ def linear_backward(
     return dx, dweight, dbias
 
 
+def linear_into(
+    out: Array,
+    x: Array,
+    weight: Array,
+    bias: Array | None,
+    order: Array | None = None,
+    scale: Array | None = None,
+    shift: Array | None = None,
+    activation: Activation | None = None,
+    threads: int | None = None,
+) -> None:
+    """Compute `linear` for arrays that need no conversion.
+
+    Shapes, dtypes and overlap are checked by the native function alone; what `linear` does before
+    takes as long as a small product.
+    """
+    _native.module.linear(
+        out, x, weight, bias, order, scale, shift, activation or "none", resolve_threads(threads)
+    )
+
+
+def linear_backward_into(
+    dx: Array | None,
+    dweight: Array,
+    dbias: Array,
+    x: Array,
+    weight: Array,
+    dlogits: Array,
+    order: Array | None = None,
+    scale: Array | None = None,
+    shift: Array | None = None,
+    x_activation: Activation | None = None,
+    threads: int | None = None,
+) -> None:
+    """Compute `linear_backward` for arrays that need no conversion, outputs apart from another."""
+    _native.module.linear_backward(
+        dx, dweight, dbias, x, weight, dlogits, order, scale, shift, x_activation or "none",
+        resolve_threads(threads),
+    )  # fmt: skip
+
+
 def check_activation(name: str, activation: object) -> None:
     """Raise ValueError unless `activation` is one, or None."""
     if activation not in (None, "relu", "sigmoid", "tanh"):

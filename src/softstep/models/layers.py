@@ -26,7 +26,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from softstep import kernels
-from softstep.kernels.linear import Activation, Gradient
+from softstep.kernels._arrays import as_features
+from softstep.kernels.linear import Activation, linear_backward_into, linear_into
 from softstep.models.module import Module
 from softstep.models.parameter import Parameter
 
@@ -52,9 +53,9 @@ _DRAWS = 2**16  # a unit is dropped if its draw is below `rate * _DRAWS`
 class Reading(NamedTuple):
     """How features are read: they are ``x[order] * scale + shift``, without what is None."""
 
-    order: Any = None
-    scale: Any = None
-    shift: Any = None
+    order: NDArray[np.int64] | None = None
+    scale: Array | None = None
+    shift: Array | None = None
 
 
 PLAIN = Reading()
@@ -141,15 +142,14 @@ def forward(
 ) -> Trace:
     """Run rows (N, K) through the layers; without `masks` there is no dropout."""
     rows = len(x if reading.order is None else reading.order)
-    inputs: list[Array] = [x]
+    inputs: list[Array] = [as_features("x", x)]
     activations: list[Array] = []
     for i, layer in enumerate(layers):
         dtype = layer.weight.dtype
         out = empty(("activation", i), (rows, layer.num_outputs), dtype)
-        options = reading._asdict() if i == 0 else {}
-        kernels.linear(
-            inputs[-1], layer.weight.data, layer.bias.data, activation=layer.activation, out=out,
-            threads=threads, **options,
+        linear_into(
+            out, inputs[-1], layer.weight.data, layer.bias.data, *(reading if i == 0 else PLAIN),
+            layer.activation, threads,
         )  # fmt: skip
         if i == len(layers) - 1:
             return Trace(inputs, activations, out)
@@ -176,21 +176,19 @@ def backward(
     for i in reversed(range(len(layers))):
         layer, x = layers[i], trace.inputs[i]
         weight = layer.weight.data
-        out: dict[Gradient, Array] = {
-            "dweight": empty(("dweight", i), weight.shape, weight.dtype),
-            "dbias": empty(("dbias", i), weight.shape[:1], weight.dtype),
-        }
-        if i > 0:
-            out["dx"] = empty(("dx", i), x.shape, weight.dtype)
-        options: dict[str, Any] = reading._asdict() if i == 0 else {}
+        dweight = empty(("dweight", i), weight.shape, weight.dtype)
+        dbias = empty(("dbias", i), weight.shape[:1], weight.dtype)
+        dx = empty(("dx", i), x.shape, weight.dtype) if i > 0 else None
         mask = masks[i - 1] if masks and i > 0 else None
         before = layers[i - 1].activation if i > 0 else None
-        if mask is None and i > 0:
-            options["x_activation"] = before
-        d, dweight, dbias = kernels.linear_backward(
-            x, weight, d, wanted=tuple(out), out=out, threads=threads, **options
-        )
+        linear_backward_into(
+            dx, dweight, dbias, x, weight, d, *(reading if i == 0 else PLAIN),
+            before if mask is None else None, threads,
+        )  # fmt: skip
         gradients.append((dweight, dbias))
+        if dx is None:
+            continue
+        d = dx
         if mask is not None:
             np.multiply(d, mask, out=d)
             _times_slope(d, trace.activations[i - 1], before, empty(("slope", i), d.shape, d.dtype))

@@ -101,7 +101,7 @@ class _Rows:
         self.reading = PLAIN
         if scale is not None or shift is not None:  # an array for each once, not at each batch
             scale, shift = (
-                np.full(x.shape[1], value, self.dtype) if np.ndim(value) == 0 else value
+                np.array(np.broadcast_to(value, x.shape[1:]), self.dtype)
                 for value in (1.0 if scale is None else scale, 0.0 if shift is None else shift)
             )
             self.reading = Reading(None, scale, shift)
