@@ -91,10 +91,11 @@ def test_without_eps_padding_stays_out(rule: str, columns: int, rng: np.random.G
     order = np.arange(64)
     for module in (kernels, reference):
         weight, bias = np.zeros((3, columns)), np.zeros(3)
-        pairs = [(np.zeros_like(weight), np.zeros_like(bias)) for _ in range(2)]
+        states = 1 if rule == "rmsprop" else 2
+        pairs = [(np.zeros_like(weight), np.zeros_like(bias)) for _ in range(states)]
         module.train_softmax_regression(
             x, order % 3, order, weight, bias, batch_size=16,
-            rule=OptimizerRule(rule, {"lr": 0.01, "eps": 0.0}, pairs[: 1 if rule == "rmsprop" else 2]),
+            rule=OptimizerRule(rule, {"lr": 0.01, "eps": 0.0}, pairs),
         )  # fmt: skip
         if module is kernels:
             got = weight
