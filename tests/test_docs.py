@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import importlib
 import inspect
 import os
 import re
@@ -155,6 +156,27 @@ def test_reference_has_every_public_name() -> None:
     assert set(re.findall(r"`(\w+)`", page)) - {"softstep"} == set(softstep.__all__) - {
         "__version__"
     }
+
+
+def test_arguments_are_documented() -> None:
+    """Whatever takes arguments says which."""
+    checked = 0
+    for module in ("", "data", "data.transforms", "information", "kernels", "losses", "models",
+                   "numerical", "optimizers", "plotting", "reference", "training"):  # fmt: skip
+        owner = importlib.import_module(f"softstep.{module}".rstrip("."))
+        for name in owner.__all__:
+            thing = getattr(owner, name)
+            if not callable(thing) or getattr(thing, "_is_protocol", False):
+                continue
+            try:
+                arguments = inspect.signature(thing).parameters
+            except (TypeError, ValueError):  # an alias of a type
+                continue
+            if arguments:
+                text = inspect.getdoc(thing) or ""
+                assert "Parameters\n----------\n" in text, f"{owner.__name__}.{name}"
+                checked += 1
+    assert checked > 200
 
 
 @pytest.mark.parametrize("name", DOCUMENTS)

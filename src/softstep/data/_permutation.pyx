@@ -224,6 +224,13 @@ cdef class Permutation:
     It holds its key and nothing else. ``len(p)``, ``p[i]`` and ``p[a:b]`` (also with a step; a new int64
     array), iteration and ``np.asarray(p)`` behave as for an array that holds the order. Objects can be
     compared, hashed, copied, pickled, and used by several threads at once.
+
+    Parameters
+    ----------
+    n : int
+        The number of rows, 0 <= n < 2**63.
+    seed, epoch : int
+        Which order; integers >= 0 of any size.
     """
 
     cdef Cipher cipher

@@ -30,7 +30,13 @@ class Dataset(Protocol):
     def __len__(self) -> int: ...
 
     def take(self, rows: slice | NDArray[np.int64]) -> Batch:
-        """Return the batch of these rows, as arrays of its own (no views of the data)."""
+        """Return the batch of these rows, as arrays of its own (no views of the data).
+
+        Parameters
+        ----------
+        rows : slice or (B,) int64 ndarray
+            Which rows, in this order.
+        """
         ...
 
 

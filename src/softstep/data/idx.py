@@ -29,7 +29,15 @@ _DEFLATE_RATIO = 1032  # one deflate bit pair cannot stand for more bytes than t
 
 
 class DataFileError(ValueError):
-    """A data file is damaged or is not what it should be; the message names file and reason."""
+    """A data file is damaged or is not what it should be; the message names file and reason.
+
+    Parameters
+    ----------
+    path : path
+        The file.
+    reason : str
+        What is wrong with it: what follows its name in the message.
+    """
 
     def __init__(self, path: str | os.PathLike[str], reason: str) -> None:
         super().__init__(path, reason)

@@ -26,7 +26,13 @@ ByProduct = Literal["row_loss", "logsumexp", "predicted", "correct"]
 
 
 class ByProducts(NamedTuple):
-    """What a pass of `cross_entropy` gives away besides the loss; None where not asked for."""
+    """What a pass of `cross_entropy` gives away besides the loss; None where not asked for.
+
+    Parameters
+    ----------
+    row_loss, logsumexp, predicted, correct
+        The attributes of these names.
+    """
 
     row_loss: Array | None = None
     """(N,), dtype of the logits: the loss of each row, as ``reduction="none"`` gives it."""

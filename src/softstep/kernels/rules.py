@@ -12,6 +12,11 @@ from softstep.kernels.optimizers import adam_step, adamw_step, rmsprop_step, sgd
 class OptimizerRule(NamedTuple):
     """The rule of an optimizer other than plain SGD, for a run over minibatches.
 
+    Parameters
+    ----------
+    name, settings, states, applied
+        The attributes of these names.
+
     Examples
     --------
     >>> import numpy as np

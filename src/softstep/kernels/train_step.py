@@ -23,7 +23,13 @@ from softstep.runtime import resolve_threads
 
 
 class TrainRun(NamedTuple):
-    """What a run over minibatches amounts to."""
+    """What a run over minibatches amounts to.
+
+    Parameters
+    ----------
+    loss, correct, rows, steps
+        The attributes of these names.
+    """
 
     loss: float
     """Sum of the row losses, each with the parameters its minibatch met."""

@@ -17,6 +17,11 @@ __all__ = ["Classifier"]
 class Classifier(Module):
     """A module whose outputs are logits: cross-entropy, accuracy and predictions.
 
+    Parameters
+    ----------
+    seed : int, default 0
+        Of the initialisation; see `Module`.
+
     References
     ----------
     A. Zhang, Z. C. Lipton, M. Li, A. J. Smola, "Dive into Deep Learning", section 4.3.

@@ -42,7 +42,15 @@ AnyModule = TypeVar("AnyModule", bound=Module)
 
 
 class ModelFileError(TensorFileError):
-    """A model file is damaged, or not what it should be; the message names file and reason."""
+    """A model file is damaged, or not what it should be; the message names file and reason.
+
+    Parameters
+    ----------
+    path : path
+        The file.
+    reason : str
+        What is wrong with it: what follows its name in the message.
+    """
 
 
 def save(model: Module, path: str | os.PathLike[str]) -> None:

@@ -30,7 +30,13 @@ class GradientError(AssertionError):
 
 
 class Tangent(NamedTuple):
-    """A straight line, ``slope * x + intercept``; call it with numbers or an array."""
+    """A straight line, ``slope * x + intercept``; call it with numbers or an array.
+
+    Parameters
+    ----------
+    slope, intercept : float
+        Of the line; the intercept is its height at 0.
+    """
 
     slope: float
     intercept: float

@@ -38,7 +38,15 @@ _FLOATS = {
 
 
 class NumberFormat(NamedTuple):
-    """What a format holds, and the arguments whose exp it can hold."""
+    """What a format holds, and the arguments whose exp it can hold.
+
+    Parameters
+    ----------
+    name, bits, exponent_bits, fraction_bits, scale, eps, lowest, largest
+        The attributes of these names.
+    smallest_normal, smallest, exp_smallest, exp_smallest_normal, exp_largest
+        The attributes of these names.
+    """
 
     name: str
     bits: int
@@ -65,7 +73,13 @@ class NumberFormat(NamedTuple):
 
 
 class NumberFormats(tuple[NumberFormat, ...]):
-    """Number formats, which print as a table."""
+    """Number formats, which print as a table.
+
+    Parameters
+    ----------
+    iterable : iterable of NumberFormat, optional
+        The rows of the table; see `number_formats`.
+    """
 
     __slots__ = ()
 

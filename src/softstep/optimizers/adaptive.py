@@ -236,6 +236,13 @@ class AdamW(Adam):
     The parameters, attributes and errors are those of `Adam`, with a `weight_decay` of 0.01 unless
     given; see `softstep.kernels.adamw_step`.
 
+    Parameters
+    ----------
+    params, lr, betas, eps, amsgrad, maximize
+        As in `Adam`.
+    weight_decay : float, default 0.01
+        Of the parameters, times the learning rate, before each step: finite, at least 0.
+
     References
     ----------
     Loshchilov and Hutter, *Decoupled weight decay regularization*, ICLR (2019); the order is that

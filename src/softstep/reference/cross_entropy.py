@@ -31,7 +31,13 @@ from .softmax import shifted_and_rest
 
 
 class ByProducts(NamedTuple):
-    """See :class:`softstep.kernels.ByProducts`."""
+    """See :class:`softstep.kernels.ByProducts`.
+
+    Parameters
+    ----------
+    row_loss, logsumexp, predicted, correct
+        As in :class:`softstep.kernels.ByProducts`.
+    """
 
     row_loss: Any = None
     logsumexp: Any = None
@@ -172,6 +178,13 @@ def cross_entropy_with_grad(
 ) -> Any:
     """Loss and ``dlogits``. See :func:`softstep.kernels.cross_entropy_with_grad`.
 
+    Parameters
+    ----------
+    logits, target, class_weight, sample_weight, ignore_index, label_smoothing, reduction
+        As in :func:`softstep.kernels.cross_entropy_with_grad`.
+    byproducts, out, threads
+        As there.
+
     Examples
     --------
     >>> loss, dlogits = cross_entropy_with_grad([[0.0, 0.0]], [1])
@@ -214,6 +227,13 @@ def cross_entropy(
     threads: Any = None,
 ) -> Any:
     """Loss of logits (N, C). See :func:`softstep.kernels.cross_entropy`.
+
+    Parameters
+    ----------
+    logits, target, class_weight, sample_weight, ignore_index, label_smoothing, reduction
+        As in :func:`softstep.kernels.cross_entropy`.
+    byproducts, out, threads
+        As there.
 
     Examples
     --------

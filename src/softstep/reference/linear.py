@@ -101,6 +101,11 @@ def linear(
 ) -> Any:
     """``f(x @ weight.T + bias)``, (N, C). See :func:`softstep.kernels.linear`.
 
+    Parameters
+    ----------
+    x, weight, bias, activation, order, scale, shift, out, threads
+        As in :func:`softstep.kernels.linear`.
+
     Examples
     --------
     >>> linear([[1.0, 2.0]], [[3.0, 4.0]], [5.0])
@@ -157,6 +162,11 @@ def linear_backward(
 
     Where x = f(z) for an activation f, dx is that times f'(z). See
     :func:`softstep.kernels.linear_backward`.
+
+    Parameters
+    ----------
+    x, weight, dlogits, wanted, x_activation, order, scale, shift, out, threads
+        As in :func:`softstep.kernels.linear_backward`.
 
     Examples
     --------

@@ -34,6 +34,13 @@ def linear_cross_entropy_with_grad(
 ) -> tuple[Any, Any, Any, Any]:
     """``(loss, dx, dweight, dbias)``. See :func:`softstep.kernels.linear_cross_entropy_with_grad`.
 
+    Parameters
+    ----------
+    x, weight, bias, target, class_weight, sample_weight, ignore_index, label_smoothing
+        As in :func:`softstep.kernels.linear_cross_entropy_with_grad`.
+    reduction, wanted, scale, shift, threads
+        As there.
+
     Examples
     --------
     >>> loss, dx, dweight, dbias = linear_cross_entropy_with_grad(
@@ -81,6 +88,13 @@ def linear_cross_entropy(
     """Loss of the logits ``x @ weight.T + bias``.
 
     See :func:`softstep.kernels.linear_cross_entropy`.
+
+    Parameters
+    ----------
+    x, weight, bias, target, class_weight, sample_weight, ignore_index, label_smoothing
+        As in :func:`softstep.kernels.linear_cross_entropy`.
+    reduction, scale, shift, threads
+        As there.
 
     Examples
     --------

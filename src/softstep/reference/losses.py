@@ -23,6 +23,11 @@ def mse_loss_with_grad(
 
     See :func:`softstep.kernels.mse_loss_with_grad`.
 
+    Parameters
+    ----------
+    prediction, target, weight, reduction, out, threads
+        As in :func:`softstep.kernels.mse_loss_with_grad`.
+
     Examples
     --------
     >>> loss, dprediction = mse_loss_with_grad([1.0, 2.0], [0.0, 0.0])
@@ -49,6 +54,11 @@ def mse_loss(
 ) -> Any:
     """``weight (prediction - target)^2``, reduced. See :func:`softstep.kernels.mse_loss`.
 
+    Parameters
+    ----------
+    prediction, target, weight, reduction, out, threads
+        As in :func:`softstep.kernels.mse_loss`.
+
     Examples
     --------
     >>> float(mse_loss([1.0, 2.0], [0.0, 0.0]))
@@ -73,6 +83,11 @@ def binary_cross_entropy_with_logits_with_grad(
     """``-weight (pos_weight t log sigmoid(x) + (1 - t) log sigmoid(-x))`` and ``dlogits``.
 
     See :func:`softstep.kernels.binary_cross_entropy_with_logits_with_grad`.
+
+    Parameters
+    ----------
+    logits, target, weight, pos_weight, reduction, out, threads
+        As in :func:`softstep.kernels.binary_cross_entropy_with_logits_with_grad`.
 
     Examples
     --------
@@ -101,6 +116,11 @@ def binary_cross_entropy_with_logits(
     """``-weight (pos_weight t log sigmoid(x) + (1 - t) log sigmoid(-x))``, reduced.
 
     See :func:`softstep.kernels.binary_cross_entropy_with_logits`.
+
+    Parameters
+    ----------
+    logits, target, weight, pos_weight, reduction, out, threads
+        As in :func:`softstep.kernels.binary_cross_entropy_with_logits`.
 
     Examples
     --------

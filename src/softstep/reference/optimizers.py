@@ -132,6 +132,13 @@ def sgd_step(
 ) -> float | None:
     """Update ``param`` and ``momentum_buffer`` in place. See :func:`softstep.kernels.sgd_step`.
 
+    Parameters
+    ----------
+    param, grad, momentum_buffer, lr, momentum, dampening, weight_decay, nesterov, maximize
+        As in :func:`softstep.kernels.sgd_step`.
+    first_step, max_norm, threads
+        As there.
+
     Examples
     --------
     >>> param = np.array([1.0])
@@ -170,6 +177,13 @@ def rmsprop_step(
     threads: Any = None,
 ) -> float | None:
     """Update ``param`` and its averages in place. See :func:`softstep.kernels.rmsprop_step`.
+
+    Parameters
+    ----------
+    param, grad, square_avg, grad_avg, momentum_buffer, lr, alpha, eps, weight_decay, momentum
+        As in :func:`softstep.kernels.rmsprop_step`.
+    maximize, max_norm, threads
+        As there.
 
     Examples
     --------
@@ -220,6 +234,13 @@ def adam_step(
 ) -> float | None:
     """Update ``param`` and its averages in place. See :func:`softstep.kernels.adam_step`.
 
+    Parameters
+    ----------
+    param, grad, exp_avg, exp_avg_sq, step, max_exp_avg_sq, lr, betas, eps, weight_decay
+        As in :func:`softstep.kernels.adam_step`.
+    maximize, max_norm, threads
+        As there.
+
     Examples
     --------
     >>> param, m, v = np.array([1.0]), np.zeros(1), np.zeros(1)
@@ -250,6 +271,13 @@ def adamw_step(
     threads: Any = None,
 ) -> float | None:
     """Update ``param`` and its averages in place. See :func:`softstep.kernels.adamw_step`.
+
+    Parameters
+    ----------
+    param, grad, exp_avg, exp_avg_sq, step, max_exp_avg_sq, lr, betas, eps, weight_decay
+        As in :func:`softstep.kernels.adamw_step`.
+    maximize, max_norm, threads
+        As there.
 
     Examples
     --------
@@ -296,6 +324,11 @@ def _adam(
 
 def clip_grad_norm(grads: Any, max_norm: float, *, threads: Any = None) -> float:
     """Scale gradients in place to a common norm. See :func:`softstep.kernels.clip_grad_norm`.
+
+    Parameters
+    ----------
+    grads, max_norm, threads
+        As in :func:`softstep.kernels.clip_grad_norm`.
 
     Examples
     --------

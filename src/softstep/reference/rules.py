@@ -7,7 +7,13 @@ from typing import Any, NamedTuple
 
 
 class OptimizerRule(NamedTuple):
-    """See :class:`softstep.kernels.OptimizerRule`; either is taken by both."""
+    """See :class:`softstep.kernels.OptimizerRule`; either is taken by both.
+
+    Parameters
+    ----------
+    name, settings, states, applied
+        As in :class:`softstep.kernels.OptimizerRule`.
+    """
 
     name: str
     settings: Mapping[str, Any]

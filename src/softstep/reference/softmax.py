@@ -53,6 +53,11 @@ def softmax(
 
     See :func:`softstep.kernels.softmax`.
 
+    Parameters
+    ----------
+    logits, axis, temperature, out, threads
+        As in :func:`softstep.kernels.softmax`.
+
     Examples
     --------
     >>> softmax([[0.0, 0.0]])
@@ -75,6 +80,11 @@ def log_softmax(
 
     See :func:`softstep.kernels.log_softmax`.
 
+    Parameters
+    ----------
+    logits, axis, temperature, out, threads
+        As in :func:`softstep.kernels.log_softmax`.
+
     Examples
     --------
     >>> float(log_softmax([0.0, 40.0])[1])
@@ -95,6 +105,11 @@ def logsumexp(
     threads: Any = None,
 ) -> Any:
     """``log sum_j exp(x_j / temperature)`` along an axis. See :func:`softstep.kernels.logsumexp`.
+
+    Parameters
+    ----------
+    logits, axis, temperature, keepdims, out, threads
+        As in :func:`softstep.kernels.logsumexp`.
 
     Examples
     --------
@@ -121,6 +136,11 @@ def softmax_backward(
 ) -> Any:
     """``(g_j - sum_k g_k p_k) p_j / temperature``. See :func:`softstep.kernels.softmax_backward`.
 
+    Parameters
+    ----------
+    dout, softmax, axis, temperature, out, threads
+        As in :func:`softstep.kernels.softmax_backward`.
+
     Examples
     --------
     >>> softmax_backward([1.0, 0.0], [0.5, 0.5])
@@ -145,6 +165,11 @@ def log_softmax_backward(
     """``(g_j - exp(q_j) sum_k g_k) / temperature``: gradient of ``q = log_softmax(x)``.
 
     See :func:`softstep.kernels.log_softmax_backward`.
+
+    Parameters
+    ----------
+    dout, log_softmax, axis, temperature, out, threads
+        As in :func:`softstep.kernels.log_softmax_backward`.
 
     Examples
     --------

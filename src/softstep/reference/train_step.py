@@ -34,7 +34,13 @@ _Loss = Callable[[Array, Array], tuple[Array, int, Array]]
 
 
 class TrainRun(NamedTuple):
-    """What a run saw: the sum of the rows' losses, correct predictions, rows, minibatches."""
+    """What a run saw: the sum of the rows' losses, correct predictions, rows, minibatches.
+
+    Parameters
+    ----------
+    loss, correct, rows, steps
+        As in :class:`softstep.kernels.TrainRun`.
+    """
 
     loss: float
     correct: int
@@ -259,6 +265,13 @@ def train_softmax_regression(
 
     See :func:`softstep.kernels.train_softmax_regression`.
 
+    Parameters
+    ----------
+    x, target, order, weight, bias, batch_size, lr, momentum, dampening, weight_decay
+        As in :func:`softstep.kernels.train_softmax_regression`.
+    nesterov, maximize, momentum_buffers, first_step, rule, max_norm, scale, shift, threads
+        As there.
+
     Examples
     --------
     >>> weight, bias = np.zeros((2, 1)), np.zeros(2)
@@ -303,6 +316,13 @@ def train_linear_regression(
 
     See :func:`softstep.kernels.train_linear_regression`.
 
+    Parameters
+    ----------
+    x, target, order, weight, bias, batch_size, lr, momentum, dampening, weight_decay
+        As in :func:`softstep.kernels.train_linear_regression`.
+    nesterov, maximize, momentum_buffers, first_step, rule, max_norm, scale, shift, threads
+        As there.
+
     Examples
     --------
     >>> weight, bias = np.zeros((1, 1)), np.zeros(1)
@@ -335,6 +355,11 @@ def evaluate_softmax_regression(
 
     See :func:`softstep.kernels.evaluate_softmax_regression`.
 
+    Parameters
+    ----------
+    x, target, weight, bias, order, scale, shift, threads
+        As in :func:`softstep.kernels.evaluate_softmax_regression`.
+
     Examples
     --------
     >>> evaluate_softmax_regression([[1.0]], [1], [[-0.5], [0.5]], None).correct
@@ -360,6 +385,11 @@ def evaluate_linear_regression(
     """Sum of the rows' mean squared errors; nothing is updated.
 
     See :func:`softstep.kernels.evaluate_linear_regression`.
+
+    Parameters
+    ----------
+    x, target, weight, bias, order, scale, shift, threads
+        As in :func:`softstep.kernels.evaluate_linear_regression`.
 
     Examples
     --------

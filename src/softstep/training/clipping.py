@@ -23,6 +23,14 @@ def clip_gradients(
 
     `norm` is that of all gradients together; parameters without one are left out.
 
+    Parameters
+    ----------
+    params : iterable of Parameter
+    max_norm : float
+        The norm that gradients may have together, at least 0.
+    threads : int, optional
+        How many threads at the most; see `softstep.threads`.
+
     Returns
     -------
     float

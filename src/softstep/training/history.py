@@ -10,7 +10,13 @@ __all__ = ["EpochRecord", "Totals"]
 
 @dataclass
 class Totals:
-    """Sums over rows, and the means that follow: a short last batch weighs what its rows weigh."""
+    """Sums over rows, and the means that follow: a short last batch weighs what its rows weigh.
+
+    Parameters
+    ----------
+    loss, correct, rows
+        The attributes of these names.
+    """
 
     loss: float = 0.0
     """Sum of the rows' losses."""
@@ -39,6 +45,11 @@ class Totals:
 @dataclass(frozen=True)
 class EpochRecord:
     """One epoch.
+
+    Parameters
+    ----------
+    epoch, train_loss, train_accuracy, val_loss, val_accuracy, seconds, rows_per_second
+        The attributes of these names.
 
     Examples
     --------

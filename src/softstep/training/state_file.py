@@ -27,7 +27,15 @@ _MAX_DEPTH = 32
 
 
 class CheckpointError(TensorFileError):
-    """A checkpoint is damaged, or not of this model or data; the message names file and reason."""
+    """A checkpoint is damaged, or not of this model or data; the message names file and reason.
+
+    Parameters
+    ----------
+    path : path
+        The file.
+    reason : str
+        What is wrong with it: what follows its name in the message.
+    """
 
 
 def write_state(path: str | os.PathLike[str], state: dict[str, Any]) -> None:
