@@ -196,6 +196,11 @@ def test_resume_goes_on_to_the_same_bits(capsys: Capture, model: str) -> None:
         (("--optimizer", "adam", "--lr", "0.5"), "Adam"),
         (("--batch-size", "64"), "batch"),
         (("--val-size", "0.1"), "rows"),
+        # Defaults of lr differ, too; what is named is what was asked for.
+        (("--optimizer", "adam"), "its optimizer has class 'SGD' instead of 'Adam'"),
+        (("--optimizer", "momentum"), "its optimizer has momentum 0.0 instead of 0.9"),
+        (("--optimizer", "adam", "--seed", "1", "--batch-size", "64"), "instead of 'Adam'"),
+        (("--model", "mlp", "--optimizer", "adam", "--seed", "1"), "instead of 'MLP'"),
     ],
 )
 def test_a_checkpoint_of_another_training(

@@ -86,6 +86,10 @@ def test_other_hyperparameters_and_values(saved: Path) -> None:
         Trainer(4).fit(Softmax0(2, 0.1), data, resume=saved)
     with pytest.raises(CheckpointError, match="its optimizer has class 'SGD' instead of 'Adam'"):
         Trainer(4, optimizer="adam").fit(Softmax0(2, 0.1), small(), resume=saved)
+    with pytest.raises(CheckpointError, match="its optimizer has class 'SGD' instead of 'Adam'"):
+        Trainer(4, optimizer="adam").fit(Softmax0(2, 0.2, seed=9), small(seed=1), resume=saved)
+    with pytest.raises(CheckpointError, match="its model has seed 0 instead of 9"):
+        Trainer(4).fit(Softmax0(2, 0.1, seed=9), small(seed=1), resume=saved)
     Trainer(4).fit(Softmax0(2, 0.1), small(), resume=saved)
 
 

@@ -31,6 +31,7 @@ __all__ = [
 _FIELDS = [field.name for field in dataclasses.fields(EpochRecord)]
 _OPTIONAL = {"train_accuracy", "val_loss", "val_accuracy"}
 _SAMPLE_ROWS, _SAMPLE_BYTES = 256, 1 << 16  # what is looked at of the training data
+_NUMBERS = ("lr", "seed")  # do not say what a model or an optimizer is
 _MOST = 2**53
 _MOST_CHARACTERS = 200  # of what a message quotes
 
@@ -70,8 +71,15 @@ def restore(trainer: Trainer, model: Module, path: Any, state: Mapping[str, Any]
         changed then: see `snapshot`.
     """
     with _explained(path):
-        _compare(path, "model", state["model"], _model_identity(model))
-        _compare(path, "optimizer", state["optimizer"]["configured"], trainer._optimizer_settings)
+        pairs = {
+            "model": (state["model"], _model_identity(model)),
+            "optimizer": (state["optimizer"]["configured"], trainer._optimizer_settings),
+        }
+        # What they are comes before their numbers: another optimizer usually has another lr.
+        for what, (theirs, ours) in pairs.items():
+            _compare(path, what, theirs, ours, besides=_NUMBERS)
+        for what, (theirs, ours) in pairs.items():
+            _compare(path, what, theirs, ours)
         _compare(path, "data", state["data"], trainer._data_identity)
         model.accept_parameters(state["parameters"])
         for module, found in zip(model.modules(), state["modules"], strict=True):
@@ -181,12 +189,14 @@ def _optimizer_state(optimizer: Any) -> Any:
     return optimizer.state_dict()
 
 
-def _compare(path: Any, what: str, theirs: Any, ours: Any) -> None:
+def _compare(path: Any, what: str, theirs: Any, ours: Any, besides: tuple[str, ...] = ()) -> None:
     """Raise CheckpointError unless a checkpoint's description equals that of this training."""
-    mine = pack(ours, what, {})
     if not isinstance(theirs, dict):
         raise TypeError(f"{what} is no dictionary")
-    their = pack(theirs, what, {})
+    mine, their = (
+        {name: value for name, value in pack(found, what, {}).items() if name not in besides}
+        for found in (ours, theirs)
+    )
     if their == mine:
         return
     differences = [
