@@ -52,10 +52,38 @@ def test_one_history(capsys: Capture, drawn: list[Any]) -> None:
     assert drawn[1].axes[0].get_yscale() == "log"
 
 
+@pytest.mark.parametrize(
+    ("arguments", "rows"),
+    [
+        ((), "test"),  # of digits: no others were held out
+        (("--model", "mlp"), "test"),
+        (("--val-size", "0.1"), "validation"),
+        (("--early-stopping", "5"), "validation"),  # holds rows out, too
+        (("--model", "linear"), "validation"),
+    ],
+)
+def test_rows_are_called_what_they_are(
+    capsys: Capture, drawn: list[Any], arguments: tuple[str, ...], rows: str
+) -> None:
+    out = write_history(capsys, "run.json", "--plot", "run.png", *arguments)
+    assert "val_loss" in json.loads(out)["history"][0]  # whatever the rows are
+    assert run(capsys, "plot", "run.json", "--out", "again.png")[0] == 0
+    assert len(drawn) == 2
+    for figure in drawn:
+        for ax in figure.axes:
+            names = [text.get_text() for text in ax.get_legend().get_texts()]
+            assert names == ["training", rows]
+
+
 def test_a_list_of_epochs_alone(capsys: Capture, drawn: list[Any]) -> None:
     Path("list.json").write_text('[{"train_loss": 2.0}, {"train_loss": 1.0}]', encoding="utf-8")
     assert run(capsys, "plot", "list.json")[0] == 0
     assert drawn[0].axes[0].lines[0].get_xydata().tolist() == [[1, 2], [2, 1]]
+    text = '{"history": [{"val_loss": 2.0}], "data": "mine", "val_size": null}'
+    for changed in (text, text.replace('"mine"', '["digits"]'), text.replace("val_size", "data")):
+        Path("other.json").write_text(changed, encoding="utf-8")
+        assert run(capsys, "plot", "other.json")[0] == 0
+        assert drawn[-1].axes[0].lines[0].get_label() == "validation"
 
 
 def test_standard_input(capsys: Capture, monkeypatch: pytest.MonkeyPatch) -> None:

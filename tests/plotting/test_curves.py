@@ -87,6 +87,14 @@ def test_history_as_dictionaries_is_the_same(trained: Any) -> None:
         assert curves(mine) == curves(other)
 
 
+def test_history_names_the_rows(trained: Any) -> None:
+    _, history = trained
+    for ax in plot_history(history, held_out="test").axes:
+        assert list(curves(ax)) == ["training", "test"]
+    with pytest.raises(TypeError, match="held_out is a bool; accepted: a string"):
+        plot_history(history, held_out=True)  # type: ignore[arg-type]
+
+
 def test_history_leaves_out_what_was_not_measured() -> None:
     """No validation, no accuracy, one epoch: one picture with one visible point."""
     (ax,) = plot_history([record(0, 0.5)]).axes

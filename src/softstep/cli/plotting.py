@@ -8,7 +8,9 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from softstep.cli.data import DATA
 from softstep.cli.output import check_writable, print_json
+from softstep.cli.training import held_out
 from softstep.models.tensor_file import check_regular
 
 __all__ = ["plot"]
@@ -33,7 +35,10 @@ def plot(options: argparse.Namespace) -> None:
     found = [_read(path) for path in options.history]
     scale = "log" if options.log else "linear"
     if len(found) == 1:
-        figure = plot_history(found[0]["history"], title=_title(found[0]), yscale=scale)
+        rows = _held_out(found[0])
+        figure = plot_history(
+            found[0]["history"], title=_title(found[0]), yscale=scale, held_out=rows
+        )
     else:
         names = _names(options.history, found)
         histories = {name: run["history"] for name, run in zip(names, found, strict=True)}
@@ -83,6 +88,14 @@ def _read(path: str) -> dict[str, Any]:
 def _title(run: dict[str, Any]) -> str | None:
     kind, data = run.get("kind"), run.get("data")
     return f"{kind} on {data}" if isinstance(kind, str) and isinstance(data, str) else None
+
+
+def _held_out(run: dict[str, Any]) -> str:
+    """Return what rows each epoch was measured on, as far as the file tells."""
+    data = run.get("data")
+    if "val_size" not in run or not isinstance(data, str) or data not in DATA:
+        return "validation"
+    return held_out(data, run)
 
 
 def _names(paths: list[str], runs: list[dict[str, Any]]) -> list[Any]:

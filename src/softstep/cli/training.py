@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +13,7 @@ from softstep.cli.output import check_writable, print_json
 from softstep.data import DataModule
 from softstep.models.module import Module
 
-__all__ = ["MODELS", "train"]
+__all__ = ["MODELS", "held_out", "train"]
 
 MODELS = ("softmax", "mlp", "linear")
 
@@ -63,7 +63,7 @@ def train(options: argparse.Namespace) -> None:
     _check_files(options, out)
     data = _open(options, name, settings)
     model = _make_model(options, data, settings)
-    stopping, callbacks = _callbacks(options, chosen, settings)
+    stopping, callbacks = _callbacks(options, name, settings)
     trainer = softstep.Trainer(
         settings["epochs"], callbacks=callbacks, optimizer=options.optimizer,
         threads=options.threads, progress=None if options.json else False,
@@ -74,7 +74,8 @@ def train(options: argparse.Namespace) -> None:
     if options.plot:
         from softstep.plotting import plot_history, save_figure
 
-        save_figure(plot_history(history, title=f"{options.model} on {name}"), options.plot)
+        title, rows = f"{options.model} on {name}", held_out(name, settings)
+        save_figure(plot_history(history, title=title, held_out=rows), options.plot)
     if options.json:
         found = {
             "data": name,
@@ -183,20 +184,25 @@ def _make_model(options: argparse.Namespace, data: DataModule, settings: dict[st
     )  # fmt: skip
 
 
+def held_out(name: str, settings: Mapping[str, Any]) -> str:
+    """Return what the rows are that each epoch is measured on: "validation" or "test"."""
+    own = settings["val_size"] is not None or not DATA[name].has_classes
+    return "validation" if own else "test"
+
+
 def _callbacks(
-    options: argparse.Namespace, chosen: DataSet, settings: dict[str, Any]
+    options: argparse.Namespace, name: str, settings: dict[str, Any]
 ) -> tuple[softstep.EarlyStopping | None, list[softstep.Callback]]:
     stopping = None
     callbacks: list[softstep.Callback] = []
     if options.early_stopping is not None:
-        monitor = "val_accuracy" if chosen.has_classes else "val_loss"
+        monitor = "val_accuracy" if DATA[name].has_classes else "val_loss"
         stopping = softstep.EarlyStopping(monitor, patience=options.early_stopping)
         callbacks.append(stopping)
     if options.checkpoint is not None:
         callbacks.append(softstep.Checkpoint(options.checkpoint))
     if not options.json:
-        held = settings["val_size"] is not None or not chosen.has_classes
-        callbacks.append(_Report("validation" if held else "test"))
+        callbacks.append(_Report(held_out(name, settings)))
     return stopping, callbacks
 
 

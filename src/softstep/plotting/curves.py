@@ -112,7 +112,11 @@ def plot(
 
 
 def plot_history(
-    history: Iterable[Any], *, title: str | None = None, yscale: str = "linear"
+    history: Iterable[Any],
+    *,
+    title: str | None = None,
+    yscale: str = "linear",
+    held_out: str = "validation",
 ) -> Figure:
     """Plot the loss and, if it was measured, the accuracy of each epoch of a training.
 
@@ -124,6 +128,9 @@ def plot_history(
     title : str, optional
     yscale : {"linear", "log"}
         Of the loss.
+    held_out : str, default "validation"
+        What the legend calls the rows that `val_loss` and `val_accuracy` are measured on: "test"
+        where no others were held out.
 
     Returns
     -------
@@ -134,7 +141,7 @@ def plot_history(
     ImportError
         matplotlib is not installed.
     TypeError, ValueError
-        The history is empty or none at all; `yscale` is not as described.
+        The history is empty or none at all; another argument is not as described.
 
     Notes
     -----
@@ -151,6 +158,8 @@ def plot_history(
     """
     records = check_history("history", history)
     _check_scale("yscale", yscale)
+    if not isinstance(held_out, str):
+        raise TypeError(f"held_out is a {type(held_out).__name__}; accepted: a string")
     panels = [
         [name for name in _MEASURES if name.endswith(kind) and _has(records, name)]
         for kind in ("loss", "accuracy")
@@ -165,7 +174,8 @@ def plot_history(
         for i, name in enumerate(names):
             x, y = _series(records, name)
             which = 0 if name.startswith("train") else 1
-            _curve(ax, x, y, which, _MEASURES[name].partition(" ")[0], marked=len(x) <= _MARKED)
+            label = held_out if which else "training"
+            _curve(ax, x, y, which, label, marked=len(x) <= _MARKED)
             if i == 0:
                 _epochs(ax, records)
         kind = names[0].partition("_")[2]
