@@ -22,6 +22,7 @@ from softstep import (
     WeightDecay,
     WeightDecayScratch,
 )
+from softstep.data import ArrayDataModule
 
 MAKE: dict[str, Any] = {
     "linear": lambda: LinearRegressionScratch(4, 0.1),
@@ -211,3 +212,17 @@ def test_images_are_flattened_and_probabilities_sum_to_one(rng: np.random.Genera
         proba = model.predict_proba(images)
         np.testing.assert_allclose(proba.sum(axis=1), 1, rtol=0, atol=1e-6)
         assert np.array_equal(proba.argmax(axis=1), model.predict(images.reshape(7, 4)))
+
+
+@pytest.mark.parametrize("rows", [np.float32, np.float64])
+@pytest.mark.parametrize("targets", [np.float32, np.float64])
+def test_regression_on_either_dtype(rows: Any, targets: Any) -> None:
+    """Arrays as NumPy makes them, float64, train parameters of float32."""
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=(200, 3))
+    y = x @ [1.0, 2.0, 3.0] + 0.5
+    data = ArrayDataModule(x.astype(rows), y.astype(targets), batch_size=20)
+    model = LinearRegressionScratch(3, lr=0.3)
+    Trainer(max_epochs=5).fit(model, data)
+    assert model.w.dtype == np.float32
+    np.testing.assert_allclose(model.w.data.ravel(), [1, 2, 3], atol=1e-3)

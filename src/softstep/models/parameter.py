@@ -95,7 +95,11 @@ class Parameter:
         return self.data.dtype
 
     def accumulate(self, grad: NDArray[Any]) -> None:
-        """Add a gradient to the one that is there; the first one is kept without a copy."""
+        """Add a gradient, in the dtype of `data`, to the one that is there.
+
+        The first one is kept without a copy if it has that dtype already.
+        """
+        grad = np.asarray(grad, self.dtype)
         self.grad = grad if self.grad is None else self.grad + grad
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> NDArray[Any]:
