@@ -15,11 +15,10 @@ namespace {
 // Up to here rows are transposed into lanes.
 constexpr int transposed_columns = 16;
 
-// What is compiled on its own: with a gradient or not, the target's mass in one column (Spread: in all), and whether
-// there is anything beyond that: weights or by-products.
-template <bool G, bool S, bool M>
+// What is compiled on its own: with a gradient or not, the target's mass in one column or (spread) in all.
+template <bool G, bool S>
 struct Kind {
-  static constexpr bool gradient = G, spread = S, more = M;
+  static constexpr bool gradient = G, spread = S;
 };
 
 // Losses of rows in the lanes, added up in double.
@@ -62,9 +61,9 @@ struct Run {
   void narrow_rows(LaneLosses<T>& sum, int64_t row, int count, int64_t& correct) const;
   template <class K, int W>
   double narrow_tile(int64_t begin, int64_t end, int64_t& correct) const;
-  template <class K>
+  template <bool Gradient>
   void block_rows(LaneLosses<T>& sum, int64_t row, int count, int64_t& correct) const;
-  template <class K>
+  template <bool Gradient>
   double block_tile(int64_t begin, int64_t end, int64_t& correct) const;
   template <class K>
   T wide_row(const WideRow<T>& wide, int64_t row, int64_t& correct) const;
@@ -129,7 +128,7 @@ struct Run {
   }
 };
 
-// `count` narrow rows from `row` on.
+// `count` narrow rows from `row` on; with W, in the usual case: class indices, and neither weights nor by-products.
 template <class T>
 template <class K, int W>
 SOFTSTEP_INLINE void Run<T>::narrow_rows(LaneLosses<T>& sum, int64_t row, int count, int64_t& correct) const {
@@ -143,7 +142,7 @@ SOFTSTEP_INLINE void Run<T>::narrow_rows(LaneLosses<T>& sum, int64_t row, int co
     counted = target >= 0;
   }
   Vec<T> loss;
-  if constexpr (!K::spread && !K::more) {
+  if constexpr (W > 0) {
     loss = cross_entropy_lanes<T, K::gradient, W>(columns, width, target, broadcast<T>(T(1) / divisor));
   } else {
     Vec<T> mass[K::spread ? narrow_columns : 1], weight = broadcast<T>(1);
@@ -176,62 +175,55 @@ SOFTSTEP_INLINE void Run<T>::narrow_rows(LaneLosses<T>& sum, int64_t row, int co
 template <class T>
 template <class K, int W>
 double Run<T>::narrow_tile(int64_t begin, int64_t end, int64_t& correct) const {
-  LaneLosses<T> sum;
+  LaneLosses<T> sum, last;  // the last rows on their own, so that the sum is the same for every W
   int64_t row = begin;
-  for (; row + lanes<T> <= end; row += lanes<T>) narrow_rows<K, W>(sum, row, lanes<T>, correct);
-  if (row == end) return sum.total();
-  // The last rows on their own, so that the sum is the same for every W and they need not be compiled for each.
   if constexpr (W > 0) {
+    for (; row + lanes<T> <= end; row += lanes<T>) narrow_rows<K, W>(sum, row, lanes<T>, correct);
     return sum.total() + narrow_tile<K, 0>(row, end, correct);
   } else {
-    LaneLosses<T> last;
-    narrow_rows<K, W>(last, row, static_cast<int>(end - row), correct);
+    for (; row < end; row += lanes<T>) {
+      const int count = static_cast<int>(std::min<int64_t>(lanes<T>, end - row));
+      narrow_rows<K, W>(count == lanes<T> ? sum : last, row, count, correct);
+    }
     return sum.total() + last.total();
   }
 }
 
 // The same for rows of middling width and class indices without smoothing.
 template <class T>
-template <class K>
+template <bool Gradient>
 SOFTSTEP_INLINE void Run<T>::block_rows(LaneLosses<T>& sum, int64_t row, int count, int64_t& correct) const {
   const int width = static_cast<int>(p.classes);
   const T* const x = p.logits + row * p.classes;
-  T* const g = K::gradient ? p.dlogits + row * p.classes : nullptr;
+  T* const g = Gradient ? p.dlogits + row * p.classes : nullptr;
   const Vec<Int<T>> target = labels(row, count);
   const auto counted = target >= 0;
   Int<T> label[lanes<T>], predicted[lanes<T>] = {};
   std::memcpy(label, &target, sizeof label);
-  Vec<T> weight = broadcast<T>(1);
-  if constexpr (K::more) {
-    weight = index_weight(row, count, target);
-    if (wants_prediction())
-      for (int r = 0; r < count; ++r) {
-        const T* const here = x + r * width;
-        predicted[r] = static_cast<Int<T>>(std::find(here, here + width, row_max(here, width)) - here);
-      }
-  }
-  LaneSums<T> sums;
-  Vec<T> loss = cross_entropy_block<T, K::gradient>(g, x, width, count, label, weight / divisor, sums);
-  if constexpr (K::more) {
-    loss = weighted_loss<T>(weight, loss);
-    if (p.logsumexp) store_partial(p.logsumexp + row, sums.max + log1p<T>(sums.others), count);
-    if (wants_prediction()) {
-      const Vec<Int<T>> found = load(predicted) | (sums.others != sums.others);
-      keep_prediction(row, count, found, (found == target) & counted, correct);
+  const Vec<T> weight = index_weight(row, count, target);
+  if (wants_prediction())
+    for (int r = 0; r < count; ++r) {
+      const T* const here = x + r * width;
+      predicted[r] = static_cast<Int<T>>(std::find(here, here + width, row_max(here, width)) - here);
     }
+  LaneSums<T> sums;
+  Vec<T> loss = cross_entropy_block<T, Gradient>(g, x, width, count, label, weight / divisor, sums);
+  if (p.logsumexp) store_partial(p.logsumexp + row, sums.max + log1p<T>(sums.others), count);
+  if (wants_prediction()) {
+    const Vec<Int<T>> found = load(predicted) | (sums.others != sums.others);
+    keep_prediction(row, count, found, (found == target) & counted, correct);
   }
-  loss = select<T>(counted, loss, Vec<T>{});
+  loss = select<T>(counted, weighted_loss<T>(weight, loss), Vec<T>{});
   if (p.row_loss) store_partial(p.row_loss + row, loss, count);
   sum.add(loss);
 }
 
 template <class T>
-template <class K>
+template <bool Gradient>
 double Run<T>::block_tile(int64_t begin, int64_t end, int64_t& correct) const {
   LaneLosses<T> sum;
-  int64_t row = begin;
-  for (; row + lanes<T> <= end; row += lanes<T>) block_rows<K>(sum, row, lanes<T>, correct);
-  if (row < end) block_rows<K>(sum, row, static_cast<int>(end - row), correct);
+  for (int64_t row = begin; row < end; row += lanes<T>)
+    block_rows<Gradient>(sum, row, static_cast<int>(std::min<int64_t>(lanes<T>, end - row)), correct);
   return sum.total();
 }
 
@@ -243,10 +235,9 @@ T Run<T>::wide_row(const WideRow<T>& wide, int64_t row, int64_t& correct) const 
   WideSums<T> sums{};
   T loss = 0;
   int64_t predicted = -1;
-  if constexpr (K::more)
-    if (wants_prediction()) predicted = wide.find(wide.max());
+  if (wants_prediction()) predicted = wide.find(wide.max());
   if (!counted) {
-    if (K::more && (p.logsumexp || p.predicted)) sums = wide_sums<T, false, false>(wide, wide.max(), {});
+    if (p.logsumexp || p.predicted) sums = wide_sums<T, false, false>(wide, wide.max(), {});
     if constexpr (K::gradient)
       wide.in_pieces([&](int64_t begin, int64_t end) { std::fill(wide.dlogits + begin, wide.dlogits + end, T(0)); });
   } else if constexpr (K::spread) {
@@ -254,21 +245,17 @@ T Run<T>::wide_row(const WideRow<T>& wide, int64_t row, int64_t& correct) const 
     const T own = p.target ? keep * class_weight(target) : T(0), weight = sample_weight(row);
     loss = wide_spread_row<T, K::gradient>(wide, mass, target, own, weight / divisor, sums);
     loss = weighted_loss<T>(broadcast<T>(weight), broadcast<T>(loss))[0];
-  } else if constexpr (K::more) {
+  } else {
     const T weight = class_weight(target) * sample_weight(row);
     loss = wide_index_row<T, K::gradient>(wide, target, weight / divisor, sums);
     loss = weighted_loss<T>(broadcast<T>(weight), broadcast<T>(loss))[0];
-  } else {
-    loss = wide_index_row<T, K::gradient>(wide, target, T(1) / divisor, sums);
   }
-  if constexpr (K::more) {
-    if (!(sums.others == sums.others)) predicted = -1;
-    if (p.predicted) p.predicted[row] = predicted;
-    if (p.logsumexp) p.logsumexp[row] = sums.max + sums.log_others();
-    if (p.count_correct && counted) {
-      const T* const d = p.distribution ? p.distribution + row * p.classes : nullptr;
-      correct += predicted >= 0 && predicted == (d ? std::max_element(d, d + p.classes) - d : target);
-    }
+  if (!(sums.others == sums.others)) predicted = -1;
+  if (p.predicted) p.predicted[row] = predicted;
+  if (p.logsumexp) p.logsumexp[row] = sums.max + sums.log_others();
+  if (p.count_correct && counted) {
+    const T* const d = p.distribution ? p.distribution + row * p.classes : nullptr;
+    correct += predicted >= 0 && predicted == (d ? std::max_element(d, d + p.classes) - d : target);
   }
   if (p.row_loss) p.row_loss[row] = loss;
   return loss;
@@ -280,7 +267,7 @@ CrossEntropySum Run<T>::all_rows(int threads) const {
   const RowTiles tiles(p.rows, p.classes);
   const Team team(threads, tiles.exp_nanoseconds(sizeof(T)));
   std::vector<double> sums(static_cast<std::size_t>(tiles.count));
-  std::vector<int64_t> correct(static_cast<std::size_t>(K::more ? tiles.count : 0));
+  std::vector<int64_t> correct(static_cast<std::size_t>(tiles.count));
 
   // Past the caches: gradients that are larger than they are, rows that fit the second level but not the first.
   const auto row_bytes = p.classes * static_cast<int64_t>(sizeof(T));
@@ -289,14 +276,15 @@ CrossEntropySum Run<T>::all_rows(int threads) const {
   const int64_t stride = (p.classes + lanes<T> - 1) / lanes<T> * lanes<T>;
   const Scratch<T> scratch(stream ? static_cast<std::size_t>(stride * team.threads()) : 0);
 
-  // Narrow rows in their usual case have a function for their width.
+  // Narrow rows of floats have a function for their width in the usual case.
   using Narrow = double (Run::*)(int64_t, int64_t, int64_t&) const;
   Narrow narrow = &Run::narrow_tile<K, 0>;
-  if constexpr (K::gradient && !K::spread && !K::more) {
+  if constexpr (K::gradient && !K::spread && std::is_same_v<T, float>) {
     static constexpr auto of_width = []<int... W>(std::integer_sequence<int, W...>) {
       return std::array<Narrow, sizeof...(W)>{&Run::narrow_tile<K, W>...};
     }(std::make_integer_sequence<int, transposed_columns + 1>{});
-    if (p.classes <= transposed_columns) narrow = of_width[static_cast<std::size_t>(p.classes)];
+    const bool usual = !p.class_weight && !p.sample_weight && !p.logsumexp && !wants_prediction();
+    if (usual && p.classes <= transposed_columns) narrow = of_width[static_cast<std::size_t>(p.classes)];
   }
 
   for_tiles(tiles.count, team, [&](int64_t tile, int thread, Interrupt& interrupt) {
@@ -304,7 +292,7 @@ CrossEntropySum Run<T>::all_rows(int threads) const {
     double sum = 0;
     int64_t right = 0;
     if (!K::spread && p.classes > transposed_columns && p.classes <= narrow_columns) {
-      sum = block_tile<K>(begin, end, right);
+      sum = block_tile<K::gradient>(begin, end, right);
     } else if (p.classes <= narrow_columns) {
       sum = (this->*narrow)(begin, end, right);
     } else {
@@ -318,7 +306,7 @@ CrossEntropySum Run<T>::all_rows(int threads) const {
       if (stream) stream_fence();
     }
     sums[static_cast<std::size_t>(tile)] = sum;
-    if constexpr (K::more) correct[static_cast<std::size_t>(tile)] = right;
+    correct[static_cast<std::size_t>(tile)] = right;
   });
   CrossEntropySum result{tree_sum(sums), 0};
   for (int64_t right : correct) result.correct += right;
@@ -330,15 +318,11 @@ CrossEntropySum Run<T>::all_rows(int threads) const {
 template <class T>
 CrossEntropySum cross_entropy(const CrossEntropy<T>& p, int threads) {
   const Run<T> run(p);
-  const bool more = p.class_weight || p.sample_weight || p.logsumexp || p.predicted || p.count_correct;
   if (p.distribution || p.label_smoothing != 0)
-    return p.dlogits ? run.template all_rows<Kind<true, true, true>>(threads)
-                     : run.template all_rows<Kind<false, true, true>>(threads);
-  if (more)
-    return p.dlogits ? run.template all_rows<Kind<true, false, true>>(threads)
-                     : run.template all_rows<Kind<false, false, true>>(threads);
-  return p.dlogits ? run.template all_rows<Kind<true, false, false>>(threads)
-                   : run.template all_rows<Kind<false, false, false>>(threads);
+    return p.dlogits ? run.template all_rows<Kind<true, true>>(threads)
+                     : run.template all_rows<Kind<false, true>>(threads);
+  return p.dlogits ? run.template all_rows<Kind<true, false>>(threads)
+                   : run.template all_rows<Kind<false, false>>(threads);
 }
 
 template CrossEntropySum cross_entropy(const CrossEntropy<float>&, int);

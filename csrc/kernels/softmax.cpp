@@ -147,7 +147,7 @@ void Forward<T, form, Scale>::run() const {
       return;
     }
     if constexpr (has_few) {
-      if (columns <= few_columns) return softmax_of_few<T>(columns)(out, logits, begin, end);
+      if (columns <= few_columns) begin = softmax_of_few<T>(out, logits, columns, begin, end);
     }
     if constexpr (form == Form::softmax) {
       if (columns >= many_columns) return softmax_rows<T>(out, logits, static_cast<int>(columns), begin, end, scale);

@@ -15,40 +15,33 @@ namespace softstep {
 
 inline constexpr int few_columns = 16, many_columns = 33;
 
-// Rows begin .. end - 1 of few columns, W of them.
+// Two blocks of `lanes` rows of W columns, from `row` on: each stage for both, so that one block's division and stores
+// do not wait for its exponentials alone.
 template <class T, int W>
-struct FewColumns {
-  // Some blocks of `lanes` rows (the last with `count`): each stage for all of them, so that one block's division and
-  // stores do not wait for its exponentials alone.
-  template <int Blocks>
-  static SOFTSTEP_INLINE void blocks(T* out, const Strided<T>& logits, int64_t row, int count) {
-    constexpr int L = lanes<T>;
-    Vec<T> x[Blocks][(W + L - 1) / L * L], factor[Blocks];
-    repeat<Blocks>(Blocks, [&](int b) SOFTSTEP_INLINE_LAMBDA {
-      load_columns<T, W>(x[b], logits.at(row + b * L, 0), logits.outer, count, W);
-    });
-    repeat<Blocks>(Blocks, [&](int b) SOFTSTEP_INLINE_LAMBDA { factor[b] = T(1) / exp_total<T, W>(x[b], W); });
-    repeat<Blocks>(Blocks, [&](int b) SOFTSTEP_INLINE_LAMBDA {
-      repeat<W>(W, [&](int c) SOFTSTEP_INLINE_LAMBDA { x[b][c] *= factor[b]; });
-      store_columns<T, W>(out + (row + b * L) * W, W, x[b], count, W);
-    });
-  }
+SOFTSTEP_INLINE void softmax_two_blocks(T* out, const Strided<T>& logits, int64_t row) {
+  constexpr int L = lanes<T>, blocks = 2;
+  Vec<T> x[blocks][(W + L - 1) / L * L], factor[blocks];
+  repeat<blocks>(blocks, [&](int b) SOFTSTEP_INLINE_LAMBDA {
+    load_columns<T, W>(x[b], logits.at(row + b * L, 0), logits.outer, L, W);
+  });
+  repeat<blocks>(blocks, [&](int b) SOFTSTEP_INLINE_LAMBDA { factor[b] = T(1) / exp_total<T, W>(x[b], W); });
+  repeat<blocks>(blocks, [&](int b) SOFTSTEP_INLINE_LAMBDA {
+    repeat<W>(W, [&](int c) SOFTSTEP_INLINE_LAMBDA { x[b][c] *= factor[b]; });
+    store_columns<T, W>(out + (row + b * L) * W, W, x[b], L, W);
+  });
+}
 
-  static void rows(T* out, const Strided<T>& logits, int64_t begin, int64_t end) {
-    constexpr int L = lanes<T>;
-    int64_t row = begin;
-    for (; row + 2 * L <= end; row += 2 * L) blocks<2>(out, logits, row, L);
-    for (; row < end; row += L) blocks<1>(out, logits, row, static_cast<int>(end - row < L ? end - row : L));
-  }
-};
-
+// As many of the rows begin .. end - 1, of few columns, as fill pairs of blocks; returns where it stops.
 template <class T>
-auto softmax_of_few(int64_t columns) {
-  using Rows = void (*)(T*, const Strided<T>&, int64_t, int64_t);
-  static constexpr auto table = []<int... I>(std::integer_sequence<int, I...>) {
-    return std::array<Rows, few_columns>{FewColumns<T, I + 1>::rows...};
+int64_t softmax_of_few(T* out, const Strided<T>& logits, int64_t columns, int64_t begin, int64_t end) {
+  using Rows = int64_t (*)(T*, const Strided<T>&, int64_t, int64_t);
+  static constexpr auto of_width = []<int... W>(std::integer_sequence<int, W...>) {
+    return std::array<Rows, sizeof...(W)>{[](T* to, const Strided<T>& from, int64_t row, int64_t last) {
+      for (; row + 2 * lanes<T> <= last; row += 2 * lanes<T>) softmax_two_blocks<T, W + 1>(to, from, row);
+      return row;
+    }...};
   }(std::make_integer_sequence<int, few_columns>{});
-  return table[static_cast<std::size_t>(columns - 1)];
+  return of_width[static_cast<std::size_t>(columns - 1)](out, logits, begin, end);
 }
 
 // `count` rows (up to `lanes`) of `width` columns, many_columns <= width <= narrow_columns.
