@@ -269,12 +269,7 @@ CrossEntropySum Run<T>::all_rows(int threads) const {
   std::vector<double> sums(static_cast<std::size_t>(tiles.count));
   std::vector<int64_t> correct(static_cast<std::size_t>(tiles.count));
 
-  // Past the caches: gradients that are larger than they are, rows that fit the second level but not the first.
-  const auto row_bytes = p.classes * static_cast<int64_t>(sizeof(T));
-  const bool stream = K::gradient && p.dlogits != p.logits && row_bytes * p.rows > (int64_t{8} << 20) &&
-                      row_bytes > (int64_t{16} << 10) && row_bytes <= (int64_t{512} << 10);
-  const int64_t stride = (p.classes + lanes<T> - 1) / lanes<T> * lanes<T>;
-  const Scratch<T> scratch(stream ? static_cast<std::size_t>(stride * team.threads()) : 0);
+  const bool fetch = p.classes * static_cast<int64_t>(sizeof(T)) <= fetched_bytes;
 
   // Narrow rows of floats have a function for their width in the usual case.
   using Narrow = double (Run::*)(int64_t, int64_t, int64_t&) const;
@@ -299,11 +294,10 @@ CrossEntropySum Run<T>::all_rows(int threads) const {
       for (int64_t row = begin; row < end; ++row) {
         const T* const x = p.logits + row * p.classes;
         T* const g = K::gradient ? p.dlogits + row * p.classes : nullptr;
-        const T* const next = row + 1 < p.rows && row_bytes <= (int64_t{512} << 10) ? x + p.classes : nullptr;
-        const WideRow<T> wide{x, next, p.classes, stream ? &scratch[stride * thread] : g, g, stream, interrupt, thread};
+        const T* const next = fetch && row + 1 < p.rows ? x + p.classes : nullptr;
+        const WideRow<T> wide{x, next, p.classes, g, interrupt, thread};
         sum += wide_row<K>(wide, row, right);
       }
-      if (stream) stream_fence();
     }
     sums[static_cast<std::size_t>(tile)] = sum;
     correct[static_cast<std::size_t>(tile)] = right;

@@ -1,10 +1,8 @@
 // Cross-entropy of one wide row, along the row. The mathematics is in cross_entropy.hpp.
 //
-// Two passes over the logits, the maximum and the exponentials, and one over the gradient. They leave a row in the
-// second-level cache for each other if it fits there; the second pass, which computes, fetches the row after it. The
-// exponentials go where the gradient will stand, or, when all the gradients are larger than the caches, into a row of
-// scratch, from which the last pass writes the gradient past the caches: a plain store would first read what it
-// overwrites.
+// Two passes over the logits, the maximum and the exponentials, and one over the gradient, where the exponentials stand
+// until then. They leave a row in the second-level cache for each other if it fits there; the second pass, which
+// computes, fetches the row after it.
 //
 // A row may be billions of elements long, so the passes go in pieces and look at the interrupt between them.
 #pragma once
@@ -22,11 +20,9 @@ namespace softstep {
 template <class T>
 struct WideRow {
   const T* x;     // the logits
-  const T* next;  // the row that comes after, or null
+  const T* next;  // the row that comes after, or null where rows do not fit the second-level cache
   int64_t size;
-  T* terms;     // what becomes of exp(x - max): dlogits itself, or scratch; may be x
-  T* dlogits;   // null without a gradient
-  bool stream;  // `terms` is scratch: write the gradient past the caches
+  T* dlogits;  // null without a gradient; may be x
   Interrupt& interrupt;
   int thread;
 
@@ -121,7 +117,7 @@ SOFTSTEP_INLINE WideSums<T> wide_sums(const WideRow<T>& row, T max, const RowMas
           sum[k] = select<T>(is_max, sum[k], sum[k] + y[k]);
           count = is_max ? count + 1 : count;
           if constexpr (Spread) spread(mass.at(i + k * L), v[k]);
-          if constexpr (Keep) store(row.terms + i + k * L, y[k]);
+          if constexpr (Keep) store(row.dlogits + i + k * L, y[k]);
         });
       }
       for (; i < end; i += L) {
@@ -134,7 +130,7 @@ SOFTSTEP_INLINE WideSums<T> wide_sums(const WideRow<T>& row, T max, const RowMas
         sum[0] += select<T>(is_max | ~inside, Vec<T>{}, y);
         count -= is_max;
         if constexpr (Spread) spread(mass.at(i, some), v);
-        if constexpr (Keep) store_partial(row.terms + i, y, some);
+        if constexpr (Keep) store_partial(row.dlogits + i, y, some);
       }
       below.add(sum_in_double((sum[0] + sum[1]) + (sum[2] + sum[3])));
       if constexpr (Spread) {
@@ -149,23 +145,16 @@ SOFTSTEP_INLINE WideSums<T> wide_sums(const WideRow<T>& row, T max, const RowMas
   return {max, static_cast<T>(below.total() + static_cast<double>(equal - 1)), all.total(), distance.total()};
 }
 
-// dlogits = value(i, count) of whole vectors and of the last, partial one.
+// The terms become the gradient: dlogits = value(term, i, count), of whole vectors and of the last, partial one.
 template <class T, class Value>
-SOFTSTEP_INLINE void write_row(const WideRow<T>& row, Value value) {
+SOFTSTEP_INLINE void finish_row(const WideRow<T>& row, Value value) {
   constexpr int L = lanes<T>;
   T* const g = row.dlogits;
-  // Up to the first whole vector of memory, then whole vectors.
-  const auto misplaced = static_cast<int64_t>(reinterpret_cast<std::uintptr_t>(g) % vector_bytes / sizeof(T));
-  const int64_t head = row.stream && misplaced ? std::min<int64_t>(L - misplaced, row.size) : 0;
-  if (head) store_partial(g, value(0, static_cast<int>(head)), static_cast<int>(head));
   row.in_pieces([&](int64_t begin, int64_t end) {
-    int64_t i = begin + head;
-    end = std::min(end + head, row.size);
-    if (row.stream)
-      for (; i + L <= end; i += L) store_streaming(g + i, value(i, L));
-    else
-      for (; i + L <= end; i += L) store(g + i, value(i, L));
-    if (i < end) store_partial(g + i, value(i, static_cast<int>(end - i)), static_cast<int>(end - i));
+    int64_t i = begin;
+    for (; i + L <= end; i += L) store(g + i, value(load(g + i), i, L));
+    const int rest = static_cast<int>(end - i);
+    if (rest) store_partial(g + i, value(load_partial(g + i, rest), i, rest), rest);
   });
 }
 
@@ -175,12 +164,9 @@ SOFTSTEP_INLINE T wide_index_row(const WideRow<T>& row, int64_t target, T weight
   const T chosen = row.x[target];
   sums = wide_sums<T, Gradient, false>(row, row.max(), {});
   if constexpr (Gradient) {
-    row.terms[target] = (row.terms[target] - T(1)) - sums.others;
+    row.dlogits[target] = (row.dlogits[target] - T(1)) - sums.others;
     const Vec<T> factor = broadcast<T>(weight / sums.total());
-    const T* const terms = row.terms;
-    write_row(row, [=](int64_t i, int count) {
-      return (count == lanes<T> ? load(terms + i) : load_partial(terms + i, count)) * factor;
-    });
+    finish_row(row, [=](Vec<T> e, int64_t, int) SOFTSTEP_INLINE_LAMBDA { return e * factor; });
   }
   return sums.log_total() + (sums.max - chosen);
 }
@@ -198,10 +184,8 @@ SOFTSTEP_INLINE T wide_spread_row(const WideRow<T>& row, const RowMass<T>& mass,
   const T all = static_cast<T>(sums.mass);
   if constexpr (Gradient) {
     const Vec<T> factor = broadcast<T>(all / sums.total());
-    const T* const terms = row.terms;
-    const T at_target = target >= 0 ? terms[target] * factor[0] : T(0);
-    write_row(row, [=, &mass](int64_t i, int count) {
-      const Vec<T> e = count == lanes<T> ? load(terms + i) : load_partial(terms + i, count);
+    const T at_target = target >= 0 ? row.dlogits[target] * factor[0] : T(0);
+    finish_row(row, [=, &mass](Vec<T> e, int64_t i, int count) SOFTSTEP_INLINE_LAMBDA {
       return fma<T>(e, factor, -(count == lanes<T> ? mass.at(i) : mass.at(i, count))) * weight;
     });
     if (target >= 0) {

@@ -25,6 +25,8 @@
 namespace softstep {
 
 inline constexpr int narrow_columns = 128;
+inline constexpr int64_t fetched_bytes = int64_t{512}
+                                         << 10;  // the longest row that is fetched while another is in hand
 
 // What exp is taken of, made from d = x - max <= 0: d itself, or d / temperature. The reciprocal has two parts, so that
 // the quotient is rounded about once (twice without fused multiply-add).
@@ -229,9 +231,11 @@ SOFTSTEP_INLINE T long_row_max(const T* x, int64_t n, Stop stop) {
   return max;
 }
 
-// exp(x - max) of one row, written to `e` where Keep asks for it (e may be x), and the sums.
+// exp(x - max) of one row, written to `e` where Keep asks for it (e may be x), and the sums. Meanwhile `next`, the n
+// elements that will be read next (or null), is fetched.
 template <class T, bool Keep, class Scale = Unscaled, class Stop = Never>
-SOFTSTEP_INLINE RowSums<T> exp_row(T* e, const T* x, int64_t n, Scale scale = {}, Stop stop = {}) {
+SOFTSTEP_INLINE RowSums<T> exp_row(T* e, const T* x, int64_t n, Scale scale = {}, Stop stop = {},
+                                   const T* next = nullptr) {
   constexpr int L = lanes<T>;
   const T max = long_row_max(x, n, stop);
   const Vec<T> m = broadcast<T>(max);
@@ -240,6 +244,7 @@ SOFTSTEP_INLINE RowSums<T> exp_row(T* e, const T* x, int64_t n, Scale scale = {}
   const double below = sum_in_blocks<T>(
       n,
       [&](Vec<T>* sum, int64_t i) SOFTSTEP_INLINE_LAMBDA {
+        if (next) repeat<4>(4, [&](int u) SOFTSTEP_INLINE_LAMBDA { prefetch(next + i + u * L); });
         Vec<T> v[4], y[4];
         repeat<4>(4, [&](int u) SOFTSTEP_INLINE_LAMBDA { v[u] = load(x + i + u * L); });
         repeat<4>(4, [&](int u) SOFTSTEP_INLINE_LAMBDA { y[u] = scale(v[u] - m); });

@@ -46,13 +46,14 @@ struct Forward {
   void row(int64_t row, Stop stop) const {
     const int64_t n = extent.columns;
     const T* const x = logits.at(row, 0);
+    const bool fetch = row + 1 < extent.outer && n * static_cast<int64_t>(sizeof(T)) <= fetched_bytes;
+    const T* const next = fetch ? logits.at(row + 1, 0) : nullptr;
     if constexpr (form == Form::logsumexp) {
-      const RowSums<T> sums = exp_row<T, false>(static_cast<T*>(nullptr), x, n, scale, stop);
+      const RowSums<T> sums = exp_row<T, false>(static_cast<T*>(nullptr), x, n, scale, stop, next);
       out[row] = (of_max(broadcast<T>(sums.max)) + log1p<T>(broadcast<T>(sums.others)))[0];
       return;
     }
     T* const y = out + row * n;
-    const T* const next = row + 1 < extent.outer ? logits.at(row + 1, 0) : nullptr;
     const auto from = [](const T* p, int count)
                           SOFTSTEP_INLINE_LAMBDA { return count == lanes<T> ? load(p) : load_partial(p, count); };
     if constexpr (form == Form::softmax) {
