@@ -104,10 +104,7 @@ SOFTSTEP_INLINE WideSums<T> wide_sums(const WideRow<T>& row, T max, const RowMas
       };
       int64_t i = first;
       for (; i + 4 * L <= end; i += 4 * L) {
-        if (row.next)
-#pragma GCC unroll 4
-          for (int line = 0; line < 4 * vector_bytes; line += 64)
-            prefetch(reinterpret_cast<const char*>(row.next + i) + line);
+        if (row.next) prefetch_vectors<4>(row.next + i);
         Vec<T> v[4], y[4];
         repeat<4>(4, [&](int k) SOFTSTEP_INLINE_LAMBDA { v[k] = load(row.x + i + k * L); });
         repeat<4>(4, [&](int k) SOFTSTEP_INLINE_LAMBDA { y[k] = v[k] - m; });

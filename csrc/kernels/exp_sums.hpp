@@ -244,7 +244,7 @@ SOFTSTEP_INLINE RowSums<T> exp_row(T* e, const T* x, int64_t n, Scale scale = {}
   const double below = sum_in_blocks<T>(
       n,
       [&](Vec<T>* sum, int64_t i) SOFTSTEP_INLINE_LAMBDA {
-        if (next) repeat<4>(4, [&](int u) SOFTSTEP_INLINE_LAMBDA { prefetch(next + i + u * L); });
+        if (next) prefetch_vectors<4>(next + i);
         Vec<T> v[4], y[4];
         repeat<4>(4, [&](int u) SOFTSTEP_INLINE_LAMBDA { v[u] = load(x + i + u * L); });
         repeat<4>(4, [&](int u) SOFTSTEP_INLINE_LAMBDA { y[u] = scale(v[u] - m); });

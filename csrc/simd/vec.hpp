@@ -232,6 +232,11 @@ SOFTSTEP_INLINE void stream_fence() {
 
 // Towards the second-level cache: a tile that is fetched ahead would not fit the first.
 SOFTSTEP_INLINE void prefetch(const void* p) { __builtin_prefetch(p, 0, 2); }
+template <int N, class T>
+SOFTSTEP_INLINE void prefetch_vectors(const T* p) {
+#pragma GCC unroll 4
+  for (int byte = 0; byte < N * vector_bytes; byte += 64) prefetch(reinterpret_cast<const char*>(p) + byte);
+}
 
 // Towards the first-level cache: what is read, or written, soon.
 SOFTSTEP_INLINE void prefetch_soon(const void* p) { __builtin_prefetch(p, 0, 3); }
