@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import re
 import subprocess
 import sys
+import threading
+import time
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +22,7 @@ from softstep.bench.cases import CASES, TIMED, train_step
 from softstep.bench.command import select
 from softstep.bench.limits import Bound, Machine
 from softstep.bench.results import Measured, floor_scale
-from softstep.bench.runner import Plan, alternate
+from softstep.bench.runner import TASKS, Plan, alternate, others_sleep, settle
 from softstep.bench.table import Table, duration
 
 PROJECT = Path(__file__).parents[1]
@@ -296,6 +299,22 @@ def test_alternate_takes_the_median_in_turns() -> None:
     seconds = alternate({"a": call("a"), "b": call("b")}, plan)
     assert set(seconds) == {"a", "b"}
     assert order[-4:] == ["a", "a", "b", "b"]  # one to warm up, one that counts
+
+
+@pytest.mark.skipif(not TASKS.is_dir(), reason="Linux alone tells what state a thread is in")
+def test_settle_waits_for_the_threads_that_are_awake() -> None:
+    settle(Plan(settle=5.0))  # those of earlier tests
+    assert others_sleep()
+    busy = threading.Thread(target=hashlib.pbkdf2_hmac, args=("sha256", b"", b"", 1_000_000))
+    busy.start()
+    while others_sleep():
+        assert busy.is_alive()
+    start = time.perf_counter()
+    settle(Plan(settle=0.02))
+    assert time.perf_counter() - start >= 0.02
+    settle(Plan(settle=60.0))
+    busy.join(1.0)
+    assert not busy.is_alive()
 
 
 # Limits

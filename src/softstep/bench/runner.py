@@ -4,15 +4,20 @@ from __future__ import annotations
 
 import os
 import statistics
+import threading
 import time
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 
 import softstep
 from softstep.bench.peers import LIBRARIES, Call, is_installed, load
 
 __all__ = ["FULL", "QUICK", "Plan", "alternate", "same_threads", "thread_count"]
+
+TASKS = Path("/proc/self/task")
+"""A folder for each thread of this process, on Linux."""
 
 
 @dataclass(frozen=True)
@@ -25,10 +30,10 @@ class Plan:
     """Seconds beyond which a call gets `long_samples`."""
     sample: float = 0.002
     """Seconds that a sample takes at least: shorter calls are repeated within it."""
-    settle: float = 0.05
-    """Seconds after which the waiting threads of the library that ran before have gone to sleep.
+    settle: float = 0.2
+    """Seconds, at most, that the threads of whoever ran before are given to go to sleep.
 
-    OpenBLAS's spin for about 2**26 cycles, 27 ms at 2.5 GHz; whoever runs then takes twice as long.
+    OpenBLAS's spin for 2**28 cycles, 107 ms at 2.5 GHz; whoever runs then takes twice as long.
     """
     slow: float = 0.2
     """Seconds beyond which a call needs no other one before it to wake threads and fill caches."""
@@ -44,7 +49,7 @@ class Plan:
 
 
 FULL = Plan()
-QUICK = Plan(samples=5, long_samples=3, long=0.2, settle=0.03, sample=0.001, budget=1.5)
+QUICK = Plan(samples=5, long_samples=3, long=0.2, sample=0.001, budget=1.5)
 
 
 def thread_count() -> int:
@@ -94,9 +99,31 @@ def timed(call: Call, number: int) -> float:
     return (time.perf_counter() - start) / number
 
 
+def others_sleep() -> bool:
+    """Tell whether no other thread of this process is running; False where it cannot be known."""
+    if not TASKS.is_dir():
+        return False
+    own = str(threading.get_native_id())
+    for task in TASKS.iterdir():
+        try:
+            state = (task / "stat").read_text().rpartition(") ")[2][:1]
+        except OSError:  # it has ended
+            continue
+        if state == "R" and task.name != own:
+            return False
+    return True
+
+
+def settle(plan: Plan) -> None:
+    """Wait until nobody else's threads are awake."""
+    until = time.perf_counter() + plan.settle
+    while time.perf_counter() < until and not others_sleep():
+        time.sleep(0.005)
+
+
 def warm(call: Call, plan: Plan = FULL) -> float:
     """Run a call until it is warm and alone; return roughly how long it takes."""
-    time.sleep(plan.settle)
+    settle(plan)
     first = timed(call, 1)
     return first if first > plan.slow else min(timed(call, 1) for _ in range(2))
 
@@ -113,7 +140,7 @@ def alternate(calls: Mapping[str, Call], plan: Plan = FULL) -> dict[str, float]:
             break
         for name in pending:
             call, number = calls[name], plans[name][1]
-            time.sleep(plan.settle)
+            settle(plan)
             # Wakes processors and threads, brings the caches back to its arrays.
             if rough[name] <= plan.slow:
                 timed(call, number)

@@ -197,7 +197,7 @@ def check_reduction(reduction: str) -> str:
 
 def check_apart(out: object, name: str, value: object, array: Array | None) -> None:
     """Raise ValueError if `out` overlaps an input that the kernel gets a copy of."""
-    if out is None:
+    if out is None or (array is value and type(out) is np.ndarray):
         return
     check_in_place("out", out)
     if array is value or not isinstance(value, np.ndarray):
