@@ -218,6 +218,13 @@ def test_processor_that_is_too_old() -> None:
     assert failure(with_levels(), SOFTSTEP_ISA="v2").startswith("ImportError: ")
 
 
+def test_processor_that_is_too_old_for_numpy() -> None:
+    """NumPy may end in an illegal instruction there, so nothing imports it before the check."""
+    error = failure("import sys\nsys.modules['numpy'] = None" + with_levels())
+    assert error.startswith("ImportError: ")
+    assert "x86-64-v2" in error
+
+
 def test_use_restores() -> None:
     before = _native.level, _native.module
     for level in _native.supported:

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+# First of all: on a processor that is too old NumPy may crash, where _native says what is wrong.
+from softstep import _native as _native  # isort: split
+
 from softstep import kernels, reference
 from softstep.data import (
     MNIST,
