@@ -197,9 +197,10 @@ def check_reduction(reduction: str) -> str:
 
 def check_apart(out: object, name: str, value: object, array: Array | None) -> None:
     """Raise ValueError if `out` overlaps an input that the kernel gets a copy of."""
-    if out is None or (array is value and type(out) is np.ndarray):
+    if out is None:
         return
-    check_in_place("out", out)
+    if type(out) is not np.ndarray:  # the usual case without a call
+        check_in_place("out", out)
     if array is value or not isinstance(value, np.ndarray):
         return
     assert isinstance(out, np.ndarray)

@@ -91,8 +91,7 @@ def linear(
     xa = as_features("x", x)
     w = as_weight(weight, xa)
     b = None if bias is None else as_float("bias", bias, w, "weight")
-    if activation is not None:
-        check_activation("activation", activation)
+    check_activation("activation", activation)
     rows = None if order is None else as_targets("order", order)
     if out is None:
         # ill-shaped inputs get an output of some shape: the native checks name the input first
