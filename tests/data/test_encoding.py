@@ -56,9 +56,10 @@ def test_refused_labels(labels: Any, classes: Any, error: type[Exception], messa
         one_hot(labels, classes)
 
 
-def test_refused_dtype() -> None:
+@pytest.mark.parametrize("dtype", [complex, "no dtype", ",loat32", "f4,f4", object])
+def test_refused_dtype(dtype: Any) -> None:
     with pytest.raises(TypeError, match="dtype must be a type of real numbers"):
-        one_hot([0], 1, complex)
+        one_hot([0], 1, dtype)
 
 
 @pytest.mark.parametrize(

@@ -124,6 +124,7 @@ def test_targets() -> None:
         ((X,), {"shift": np.nan}, ValueError, "shift must be finite"),
         ((X,), {"scale": "1"}, ValueError, "scale must be a number"),
         ((X,), {"dtype": "f2"}, ValueError, "dtype must be float32 or float64, got float16"),
+        ((X,), {"dtype": ",loat32"}, ValueError, "dtype must be float32 or float64, got ,loat32"),
     ],
 )
 def test_dataset_arguments(arrays: Any, options: Any, error: type[Exception], message: str) -> None:

@@ -268,6 +268,7 @@ def test_rows_are_checked(make: Any) -> None:
         ("num_outputs", 0), ("num_outputs", 2.0), ("num_outputs", True), ("lr", -0.1),
         ("lr", float("nan")), ("lr", float("inf")), ("lr", "0.1"), ("lr", None), ("lr", 10**400),
         ("dtype", np.float16), ("dtype", int), ("dtype", None), ("dtype", "no dtype"),
+        ("dtype", ",loat32"),
     ],
 )  # fmt: skip
 def test_arguments_are_checked(name: str, value: Any) -> None:

@@ -40,6 +40,14 @@ class Dataset(Protocol):
         ...
 
 
+def as_dtype(value: DTypeLike) -> Any:
+    """Return the dtype that NumPy understands, or the value itself where it understands none."""
+    try:
+        return np.dtype(value)
+    except (TypeError, ValueError, SyntaxError):  # it reads a text with a comma as code
+        return value
+
+
 def at_epoch(dataset: Any, epoch: int) -> Any:
     """Return a data set as it is in an epoch; most are the same in all."""
     method = getattr(dataset, "at_epoch", None)
@@ -148,8 +156,8 @@ class ArrayDataset(IndexedDataset):
         if dtype is None:
             plain = scale is None and shift is None
             dtype = features.dtype if plain or features.dtype == np.float64 else np.float32
-        elif np.dtype(dtype) not in (np.dtype(np.float32), np.dtype(np.float64)):
-            raise ValueError(f"dtype must be float32 or float64, got {np.dtype(dtype)}")
+        elif as_dtype(dtype) not in _RAW_TYPES[1:]:
+            raise ValueError(f"dtype must be float32 or float64, got {as_dtype(dtype)}")
         self.dtype = np.dtype(dtype).newbyteorder("=")
         self.files = MappedFiles(self.tensors)
         self.scale = self._per_feature("scale", scale)

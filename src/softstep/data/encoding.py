@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, DTypeLike, NDArray
 
+from softstep.data.datasets import as_dtype
 from softstep.data.loaders import integer
 
 __all__ = ["from_one_hot", "one_hot"]
@@ -55,8 +56,8 @@ def one_hot(
     indices = np.asarray(labels)
     if indices.dtype.kind not in "iu" and indices.size:
         raise TypeError(f"labels must hold integers, got {indices.dtype}")
-    kind = np.dtype(dtype)
-    if kind.kind not in "biuf":
+    kind = as_dtype(dtype)
+    if not isinstance(kind, np.dtype) or kind.kind not in "biuf":
         raise TypeError(f"dtype must be a type of real numbers or booleans, got {kind}")
     if num_classes is not None:
         count = integer("num_classes", num_classes, 1)

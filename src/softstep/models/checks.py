@@ -48,6 +48,6 @@ def check_float_dtype(value: DTypeLike) -> np.dtype[Any]:
     if value is not None:  # which NumPy takes for float64
         try:
             return _FLOATS[_FLOATS.index(np.dtype(value))]
-        except (TypeError, ValueError):
+        except (TypeError, ValueError, SyntaxError):  # NumPy reads a text with a comma as code
             pass
     raise ValueError(f"dtype is {value!r}; accepted: float32, float64")
