@@ -2,7 +2,8 @@
 //
 // Up to few_columns, rows stand in the lanes: a function for each width keeps two blocks of rows in registers, where
 // transposing them costs about half of all. From many_columns on, rows are worked on along the row, a few vectors each,
-// and only what a row comes down to (maximum, sum) is brought into lanes, one row in each.
+// and only what a row comes down to (maximum, sum) is brought into lanes, one row in each. Vectors are added four at a
+// time: added one after the other, 64 of two doubles lose more than the bound allows, once in thousands of rows.
 #pragma once
 
 #include <array>
@@ -77,17 +78,15 @@ void softmax_block(T* y, const T* x, int64_t stride, int width, int count, Scale
       Vec<T> e[4];
       repeat<4>(4, [&](int u) SOFTSTEP_INLINE_LAMBDA { e[u] = scale(load(row + i + u * L) - max); });
       exp_to_one<T, 4>(e);
-      repeat<4>(4, [&](int u) SOFTSTEP_INLINE_LAMBDA {
-        sum += e[u];
-        to[i / L + u] = e[u];
-      });
+      repeat<4>(4, [&](int u) SOFTSTEP_INLINE_LAMBDA { to[i / L + u] = e[u]; });
+      sum += sum_of_four<T>(e);
     }
     // The last one to four vectors, the last of them with some lanes only; 0 in the others' exponents, as exponentials
     // that underflow are slow.
     const auto end = [&]<int N>(std::integral_constant<int, N>) SOFTSTEP_INLINE_LAMBDA {
       const T* const from = row + last - (N - 1) * L;
       Vec<T>* const end_to = to + vectors - N;
-      Vec<T> e[N];
+      Vec<T> e[N], terms[4] = {};
       repeat<N>(N, [&](int u) SOFTSTEP_INLINE_LAMBDA {
         const Vec<T> v =
             u < N - 1 ? load(from + u * L) : select<T>(inside, load_partial(from + u * L, width - last), max);
@@ -95,9 +94,10 @@ void softmax_block(T* y, const T* x, int64_t stride, int width, int count, Scale
       });
       exp_to_one<T, N>(e);
       repeat<N>(N, [&](int u) SOFTSTEP_INLINE_LAMBDA {
-        sum += u < N - 1 ? e[u] : select<T>(inside, e[u], Vec<T>{});
+        terms[u] = u < N - 1 ? e[u] : select<T>(inside, e[u], Vec<T>{});
         end_to[u] = e[u];
       });
+      sum += sum_of_four<T>(terms);
     };
     const int rest = vectors - groups * 4;
     if (rest == 1) end(std::integral_constant<int, 1>{});
@@ -131,8 +131,13 @@ Vec<T> exp_total_of_many(Vec<T>* columns, int width, Scale scale) {
   Vec<T> sums[L] = {};
   for_exp_of_columns<T, 0>(
       columns, width, max_of_columns<T>(columns, width), scale,
-      [&](int first, int i, Vec<T> e) SOFTSTEP_INLINE_LAMBDA { sums[(first + i) % L] += columns[first + i] = e; },
-      [] {});
+      [&](int first, int i, Vec<T> e) SOFTSTEP_INLINE_LAMBDA { columns[first + i] = e; }, [] {});
+  for (int c = 0; c < width; c += 4 * L)
+    for (int i = c; i < c + L && i < width; ++i) {
+      Vec<T> terms[4] = {};
+      repeat<4>(4, [&](int u) SOFTSTEP_INLINE_LAMBDA { terms[u] = i + u * L < width ? columns[i + u * L] : Vec<T>{}; });
+      sums[i - c] += sum_of_four<T>(terms);
+    }
   for (int step = L / 2; step > 0; step /= 2)
     for (int i = 0; i < step; ++i) sums[i] += sums[i + step];
   return sums[0];

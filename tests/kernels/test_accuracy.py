@@ -25,6 +25,17 @@ def test_softmax(dtype: Any, kind: str, rng: np.random.Generator) -> None:
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
+def test_softmax_of_many_rows(dtype: Any, rng: np.random.Generator) -> None:
+    """Where the roundings of a sum all point one way, in one row of thousands."""
+    for classes in (16, 32, 33, 100, 120, 128, 129):
+        x = random_logits(rng, (3000, classes), dtype)
+        exact = Exact(x)
+        for layout in (x, np.asfortranarray(x)):
+            bound = exact.softmax_bound(dtype)
+            assert_close(kernels.softmax(layout), exact.softmax, bound, f"{classes} classes")
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
 def test_one_maximum_above_50256_equal_logits(dtype: Any) -> None:
     for gap in (0.5, 5, 10, 20, 40):
         for column in (0, 777, 50_256):
