@@ -129,10 +129,22 @@ Features<T> features(const char* name, const py::array& a, const std::optional<p
   return x;
 }
 
+// Is every number from 0 to limit - 1? Without a branch, so that it vectorises: the highest bit of x or of limit - 1 -
+// x is set where x is none of these.
+inline bool all_below(const int64_t* numbers, int64_t count, int64_t limit) {
+  std::uint64_t outside = 0;
+  for (int64_t i = 0; i < count; ++i) {
+    const auto x = static_cast<std::uint64_t>(numbers[i]);
+    outside |= x | (static_cast<std::uint64_t>(limit - 1) - x);
+  }
+  return outside >> 63 == 0;
+}
+
 // Which rows are meant, and in which order: row numbers of n rows.
 inline const int64_t* row_order(const py::array& order, int64_t n) {
   check_ndim("order", order, 1, "(rows,)");
   const int64_t* rows = input<int64_t>("order", order);
+  if (all_below(rows, order.shape(0), n)) return rows;
   for (int64_t i = 0; i < order.shape(0); ++i)
     if (static_cast<std::uint64_t>(rows[i]) >= static_cast<std::uint64_t>(n))
       throw py::index_error("order[" + std::to_string(i) + "] is " + std::to_string(rows[i]) +

@@ -41,22 +41,37 @@ struct Tiles {
   int64_t scratch() const { return 2 * source.scratch(); }
 };
 
-// Rows `stride` apart in the order of the tiles. One row of whole vectors is in that order already.
+// Rows `stride` apart in the order of the tiles, which each thread brings them into for itself: lines that another
+// processor has written are not kept by a second-level cache, and read again and again, they come from there each time.
 template <class T>
 class Packed {
  public:
-  Packed(const T* rows, int64_t stride, const LinearShape<T>& shape)
+  Packed(const T* rows, int64_t stride, const Tiles<T>& tiles, int threads)
       : rows_(rows),
-        in_place_(shape.outputs == 1 && shape.lead == 0 && shape.features == shape.stride),
-        copy_(static_cast<std::size_t>(in_place_ ? 0 : shape.outputs * shape.stride)) {
-    if (!in_place_) pack_weight(copy_.data(), rows, shape, stride);
+        stride_(stride),
+        tiles_(tiles),
+        copies_(static_cast<std::size_t>(threads * tiles.size())),
+        own_(static_cast<std::size_t>(threads)) {
+    const LinearShape<T>& shape = tiles.shape;  // one row of whole vectors is in that order already
+    if (shape.outputs == 1 && shape.lead == 0 && shape.features == shape.stride) own_[0] = rows;
   }
-  const T* data() const { return in_place_ ? rows_ : copy_.data(); }
+
+  const T* of(int thread) {
+    const T*& own = own_[static_cast<std::size_t>(thread)];
+    if (!own) {
+      T* const copy = copies_.data() + thread * tiles_.size();
+      pack_weight(copy, rows_, tiles_.shape, stride_);
+      own = copy;
+    }
+    return own;
+  }
 
  private:
   const T* rows_;
-  bool in_place_;
-  Scratch<T> copy_;
+  int64_t stride_;
+  const Tiles<T>& tiles_;
+  const Scratch<T> copies_;
+  std::vector<const T*> own_;
 };
 
 // Tiles of rows begin .. end: visit(tile, its first row).
@@ -77,24 +92,15 @@ void for_row_tiles(const TileSource<T>& source, T* scratch, int64_t begin, int64
   }
 }
 
-// The product of all rows of x with `outputs` packed rows, a tile at a time: take(tile, first row, rows).
+// The product of all rows of x with a few other rows, `stride` apart, a tile at a time: take(tile, first row, rows).
 template <class T, class Take>
-void for_products(const Features<T>& x, int64_t N, const T* packed, const T* bias, const Tiles<T>& tiles, int threads,
-                  Take take) {
+void for_products(const Features<T>& x, int64_t N, const T* others, int64_t stride, const T* bias,
+                  const Tiles<T>& tiles, int threads, Take take) {
   const Team team(threads, nanoseconds(N, x.columns, tiles.shape.outputs));
   const Scratch<T> scratch(static_cast<std::size_t>(team.threads() * tiles.scratch()));
-  // A second-level cache does not keep lines that another processor has written: read again and again, they come from
-  // there each time. So every thread but the one that has packed takes a copy of its own, once.
-  const Scratch<T> copies(static_cast<std::size_t>((team.threads() - 1) * tiles.size()));
-  std::vector<const T*> own(static_cast<std::size_t>(team.threads()));
-  own[0] = packed;
+  Packed<T> packed(others, stride, tiles, team.threads());
   for_tiles(blocks_of(N, rows_per_task), team, [&](int64_t task, int thread) {
-    const T*& factors = own[static_cast<std::size_t>(thread)];
-    if (!factors) {
-      T* const copy = copies.data() + (thread - 1) * tiles.size();
-      std::memcpy(copy, packed, static_cast<std::size_t>(tiles.size()) * sizeof(T));
-      factors = copy;
-    }
+    const T* const factors = packed.of(thread);
     alignas(64) T tile[narrow_outputs * tile_rows];
     for_row_tiles(tiles.source, scratch.data() + thread * tiles.scratch(), task * rows_per_task,
                   std::min((task + 1) * rows_per_task, N), [&](TileRows& rows, int64_t row) {
@@ -109,8 +115,7 @@ template <class T>
 void forward_to_few(T* logits, const Features<T>& x, const T* weight, const T* bias, int64_t N, int64_t C,
                     Activation activation, int threads) {
   const Tiles<T> tiles(x, C);
-  const Packed<T> packed(weight, x.columns, tiles.shape);
-  for_products(x, N, packed.data(), bias, tiles, threads, [&](const T* tile, int64_t row, int rows) {
+  for_products(x, N, weight, x.columns, bias, tiles, threads, [&](const T* tile, int64_t row, int rows) {
     for (int r = 0; r < rows; r += lanes<T>)
       store_columns<T>(logits + (row + r) * C, C, reinterpret_cast<const Vec<T>*>(tile + tile_place<T>(r, 0, C)),
                        std::min(lanes<T>, rows - r), static_cast<int>(C));
@@ -129,8 +134,8 @@ void forward_from_few(T* logits, const Features<T>& x, const T* weight, const T*
   if (!in_place) copy_rows(copy.data(), as_rows(x), 0, N, 0, K);
   const Features<T> rows = rows_of(weight, K);
   const Tiles<T> tiles(rows, N);
-  const Packed<T> packed(in_place ? static_cast<const T*>(x.data) : copy.data(), stride, tiles.shape);
-  for_products<T>(rows, C, packed.data(), nullptr, tiles, threads, [&](const T* tile, int64_t c, int count) {
+  const T* const few = in_place ? static_cast<const T*>(x.data) : copy.data();
+  for_products<T>(rows, C, few, stride, nullptr, tiles, threads, [&](const T* tile, int64_t c, int count) {
     for (int r = 0; r < count; r += lanes<T>) {
       const int some = std::min(lanes<T>, count - r);
       const Vec<T> b = bias ? load_partial(bias + c + r, some) : Vec<T>{};

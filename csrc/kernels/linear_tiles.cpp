@@ -20,6 +20,14 @@ constexpr int lines_each = (lanes<T> * static_cast<int>(sizeof(X)) + cache_line 
 
 constexpr int chain_vectors = 512;  // of features in one unbroken sum
 
+// Vectors of features taken at a time, so that their weights of all classes fill half of a first-level cache. Where one
+// pass takes all classes, nothing is used twice.
+inline int64_t block_vectors(int64_t outputs) {
+  constexpr int64_t bytes = 16 << 10, least = 12;
+  return outputs <= class_block ? chain_vectors
+                                : std::clamp<int64_t>(bytes / (outputs * vector_bytes), least, chain_vectors);
+}
+
 // One vector of features from column k of the padded rows on; at the edges the missing lanes are zero.
 template <class T, class X, bool Whole>
 SOFTSTEP_INLINE Vec<T> features(const X* row, int64_t k, int64_t lead, const LinearShape<T>& shape) {
@@ -94,17 +102,21 @@ class Ahead {
 };
 
 // The products of row_block rows and NC classes over features begin .. end, not yet added across lanes: sums[c * lanes
-// + r]. `weight` is that of the first class.
+// + r], which are added to unless `first`. `weight` is that of the first class.
 template <class T, class X, int NC>
 SOFTSTEP_INLINE void forward_block(Vec<T>* sums, const X* const* rows, const T* weight, const LinearShape<T>& shape,
-                                   int64_t begin, int64_t end, const char* const* next) {
+                                   int64_t begin, int64_t end, bool first, const char* const* next) {
   constexpr int L = lanes<T>;
   const int64_t lead = shape.lead, between = shape.outputs * L;
   const X* at[row_block<T>];
 #pragma GCC unroll 4
   for (int r = 0; r < row_block<T>; ++r) at[r] = rows[r];
   weight += begin / L * between;
-  Vec<T> acc[NC][row_block<T>] = {};
+  Vec<T> acc[NC][row_block<T>];
+#pragma GCC unroll 5
+  for (int c = 0; c < NC; ++c)
+#pragma GCC unroll 4
+    for (int r = 0; r < row_block<T>; ++r) acc[c][r] = first ? Vec<T>{} : sums[c * L + r];
   const auto multiply_add = [&]<bool Whole>(std::bool_constant<Whole>, int64_t k) {
     Vec<T> x[row_block<T>];
 #pragma GCC unroll 4
@@ -155,61 +167,62 @@ SOFTSTEP_INLINE void for_class_blocks(int64_t outputs, Visit visit) {
   }
 }
 
-// Classes first .. first + NC - 1 of all rows of the tile, over features begin .. end.
-template <class T, class X, int NC>
-void forward_classes(T* logits, const TileRows& x, Ahead& ahead, const T* weight, const T* bias,
-                     const LinearShape<T>& shape, int64_t first, int64_t begin, int64_t end) {
-  constexpr int L = lanes<T>;
-  const X* const* rows = reinterpret_cast<const X* const*>(x.rows);
-  alignas(64) Vec<T> sums[NC * L];
-  for (int group = 0; group < x.count; group += L) {
-    for (int r = 0; r < L; r += row_block<T>) {
-      if (group + r >= x.count) {
-        for (int i = 0; i < NC * row_block<T>; ++i) sums[i / row_block<T> * L + r + i % row_block<T>] = Vec<T>{};
-        continue;
-      }
-      forward_block<T, X, NC>(sums + r, rows + group + r, weight + first * L, shape, begin, end,
-                              ahead.take((end - begin) / L * lines_each<T, X>));
-    }
-    for (int c = 0; c < NC; ++c) {
-      T* place = logits + tile_place<T>(group, first + c, shape.outputs);
-      const Vec<T> before = begin ? load(place) : broadcast<T>(bias ? bias[first + c] : T(0));
-      store(place, before + row_sums<T>(sums + c * L));
+// The sums of up to `lanes` rows and all classes over the vectors of features begin .. end: sums[c * lanes + r].
+template <class T, class X>
+void forward_chain(Vec<T>* sums, const X* const* rows, int count, Ahead& ahead, const T* weight,
+                   const LinearShape<T>& shape, int64_t begin, int64_t end) {
+  constexpr int L = lanes<T>, R = row_block<T>;
+  const int64_t passes = blocks_of(shape.outputs, class_block);
+  const int64_t blocks = std::max<int64_t>(blocks_of(end - begin, block_vectors(shape.outputs)), 1);
+  if (count <= L - R) std::fill(sums, sums + shape.outputs * L, Vec<T>{});
+  for (int64_t block = 0; block < blocks; ++block) {
+    const int64_t from = L * (begin + (end - begin) * block / blocks);
+    const int64_t to = std::min(L * (begin + (end - begin) * (block + 1) / blocks), shape.lead + shape.features);
+    const int64_t places = (to - from) / L * lines_each<T, X>;
+    for (int r = 0; r < count; r += R) {
+      const char* const* next = ahead.take(passes * places);
+      for_class_blocks(shape.outputs, [&]<int NC>(std::integral_constant<int, NC>, int64_t first) {
+        forward_block<T, X, NC>(sums + first * L + r, rows + r, weight + first * L, shape, from, to, block == 0, next);
+        next += places;
+      });
     }
   }
 }
 
 template <class T, class X>
 void forward(T* logits, TileRows& x, const T* weight, const T* bias, const LinearShape<T>& shape) {
-  constexpr int64_t chain = chain_vectors * lanes<T>;
-  const int64_t columns = shape.lead + shape.features;
-  Ahead ahead(x, shape.features * static_cast<int64_t>(sizeof(X)), lanes<T> * static_cast<int64_t>(sizeof(X)));
-  for (int64_t begin = 0; begin == 0 || begin < columns; begin += chain) {
-    const int64_t end = std::min(begin + chain, columns);
-    for_class_blocks(shape.outputs, [&]<int NC>(std::integral_constant<int, NC>, int64_t first) {
-      forward_classes<T, X, NC>(logits, x, ahead, weight, bias, shape, first, begin, end);
-    });
-  }
+  constexpr int L = lanes<T>;
+  const X* const* rows = reinterpret_cast<const X* const*>(x.rows);
+  const int64_t vectors = shape.stride / L;
+  Ahead ahead(x, shape.features * static_cast<int64_t>(sizeof(X)), L * static_cast<int64_t>(sizeof(X)));
+  alignas(64) Vec<T> sums[narrow_outputs * L];
+  for (int group = 0; group < x.count; group += L)
+    for (int64_t begin = 0; begin == 0 || begin < vectors; begin += chain_vectors) {
+      const int64_t end = std::min<int64_t>(begin + chain_vectors, vectors);
+      forward_chain<T, X>(sums, rows + group, std::min(x.count - group, L), ahead, weight, shape, begin, end);
+      for (int64_t c = 0; c < shape.outputs; ++c) {
+        T* place = logits + tile_place<T>(group, c, shape.outputs);
+        const Vec<T> before = begin ? load(place) : broadcast<T>(bias ? bias[c] : T(0));
+        store(place, before + row_sums<T>(sums + c * L));
+      }
+    }
 }
 
-// NC classes times V vectors of features from k on, over the rows of the tile. `dweight` is that of the first class.
+// NC classes times V vectors of features, at k and every `apart` columns beyond, over the rows of the tile. `dweight`
+// is that of the first class.
 template <class T, class X, bool Whole, int NC, int V>
-SOFTSTEP_INLINE void backward_block(T* dweight, const TileRows& x, const T* dlogits, int64_t k,
+SOFTSTEP_INLINE void backward_block(T* dweight, const TileRows& x, const T* dlogits, int64_t k, int64_t apart,
                                     const LinearShape<T>& shape, bool first, const char* const* ahead,
                                     int64_t per_row) {
   constexpr int L = lanes<T>;
   const X* const* rows = reinterpret_cast<const X* const*>(x.rows);
-  const int64_t lead = shape.lead, between = shape.outputs * L;
+  const int64_t lead = shape.lead, between = shape.outputs * L, step = apart / L * between;
   dweight += k / L * between;
-  Vec<T> acc[NC][V];
-#pragma GCC unroll 5
-  for (int c = 0; c < NC; ++c)
-#pragma GCC unroll 4
-    for (int v = 0; v < V; ++v) acc[c][v] = first ? Vec<T>{} : load(dweight + v * between + c * L);
+  Vec<T> acc[NC][V] = {};
   const auto add_row = [&](const X* row, const T* gradients) {
     Vec<T> xv[V];
 #pragma GCC unroll 4
-    for (int v = 0; v < V; ++v) xv[v] = features<T, X, Whole>(row, k + v * L, lead, shape);
+    for (int v = 0; v < V; ++v) xv[v] = features<T, X, Whole>(row, k + v * apart, lead, shape);
 #pragma GCC unroll 5
     for (int c = 0; c < NC; ++c) {
       const Vec<T> g = broadcast<T>(gradients[c * L]);
@@ -235,21 +248,26 @@ SOFTSTEP_INLINE void backward_block(T* dweight, const TileRows& x, const T* dlog
 #pragma GCC unroll 5
   for (int c = 0; c < NC; ++c)
 #pragma GCC unroll 4
-    for (int v = 0; v < V; ++v) store(dweight + v * between + c * L, acc[c][v]);
+    for (int v = 0; v < V; ++v) {
+      const int64_t place = v * step + c * L;
+      store(dweight + place, first ? acc[c][v] : load(dweight + place) + acc[c][v]);
+    }
 }
 
 template <class T, class X>
 void backward(T* dweight, T* dbias, TileRows& x, const T* dlogits, const LinearShape<T>& shape, bool first) {
   const int64_t outputs = shape.outputs;
-  const int64_t passes = (outputs + class_block - 1) / class_block, vectors = shape.stride / lanes<T>;
+  const int64_t edges = shape.lead ? 1 : 0, inner = std::max<int64_t>(shape.stride / lanes<T> - 2 * edges, 0);
+  const int64_t passes = blocks_of(outputs, class_block);
   Ahead ahead(x, shape.features * static_cast<int64_t>(sizeof(X)), lanes<T> * static_cast<int64_t>(sizeof(X)));
-  const int64_t calls = passes * (vectors / row_block<T> + vectors % row_block<T>)*x.count;
+  const int64_t calls = passes * (inner / row_block<T> + inner % row_block<T> + edges) * x.count;
   const int64_t per_row =
       std::clamp<int64_t>(blocks_of(ahead.left(), std::max<int64_t>(calls, 1)), 1, Ahead::most / tile_rows);
   // Features outermost: while they are in the first-level cache, all classes use them.
-  const auto classes = [&]<bool Whole, int V>(std::bool_constant<Whole>, std::integral_constant<int, V>, int64_t k) {
+  const auto classes = [&]<bool Whole, int V>(std::bool_constant<Whole>, std::integral_constant<int, V>, int64_t k,
+                                              int64_t apart = lanes<T>) {
     for_class_blocks(outputs, [&]<int NC>(std::integral_constant<int, NC>, int64_t c) {
-      backward_block<T, X, Whole, NC, V>(dweight + c * lanes<T>, x, dlogits + c * lanes<T>, k, shape, first,
+      backward_block<T, X, Whole, NC, V>(dweight + c * lanes<T>, x, dlogits + c * lanes<T>, k, apart, shape, first,
                                          ahead.take(x.count * per_row), per_row);
     });
   };
@@ -257,11 +275,13 @@ void backward(T* dweight, T* dbias, TileRows& x, const T* dlogits, const LinearS
   constexpr std::integral_constant<int, row_block<T>> several;
   constexpr std::integral_constant<int, 1> one;
   const int64_t columns = shape.lead + shape.features, whole = columns / lanes<T> * lanes<T>;
-  int64_t k = 0;
-  if (k < shape.lead) classes(std::false_type{}, one, k), k += lanes<T>;
+  int64_t k = shape.lead ? lanes<T> : 0;
   for (; k + several * lanes<T> <= whole; k += several * lanes<T>) classes(std::true_type{}, several, k);
   for (; k < whole; k += lanes<T>) classes(std::true_type{}, one, k);
-  if (k < columns) classes(std::false_type{}, one, k);
+  // Both edges together: the sums of one vector are too few to wait for each other.
+  if (shape.lead && k < columns) classes(std::false_type{}, std::integral_constant<int, 2>{}, 0, k);
+  else if (shape.lead) classes(std::false_type{}, one, 0);
+  else if (k < columns) classes(std::false_type{}, one, k);
   for (int64_t o = 0; o < outputs; ++o) {
     Vec<T> sum{};
     for (int r = 0; r < x.count; r += lanes<T>)

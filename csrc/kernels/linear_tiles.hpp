@@ -1,5 +1,5 @@
-// The matrix product for few outputs, a tile of 32 rows at a time: what `linear` uses up to narrow_outputs classes, and
-// the fused training step always. BLAS packs both operands first, which here would cost more than the product.
+// The matrix product for few outputs, a tile of 32 rows at a time: what `linear` and the fused training step use up to
+// narrow_outputs classes. BLAS packs both operands first, which here would cost more than the product.
 //
 //     forward    logits[r][c] = bias[c] + sum_k weight[c][k] x[r][k]          for the rows r of the tile
 //     backward   dweight[c][k] += sum_r dlogits[r][c] x[r][k],   dbias[c] += sum_r dlogits[r][c]
@@ -7,16 +7,24 @@
 // Rows come as pointers, in any order. Bytes, and numbers of the type computed in, are read where they lie; features of
 // other types, or with a scale and shift, are converted a tile at a time (TileSource).
 //
-// Forward: `row_block` rows times up to 5 classes are summed in registers, the vectors along k. The lanes of 16 sums at
-// a time are then added by transposition, which leaves the logits with rows in the lanes, ready for
-// cross_entropy_lanes. Classes are outermost, so that 5 rows of weights stay in the first-level cache over the tile.
+// Forward: `row_block` rows times up to 5 classes are summed in registers, the vectors along k. As many columns are
+// taken at a time as keep their weights of all classes in half of the first-level cache; all classes use the rows while
+// these are there, too. The lanes of 16 sums at a time are then added by transposition, which leaves the logits with
+// rows in the lanes, ready for cross_entropy_lanes.
+//
 // Backward: the same number of vectors of features times up to 5 classes are summed in registers over the rows of the
-// tile, the gradients broadcast. Both prefetch the rows of the tile that comes next, evenly: about a line per 20
-// multiply-adds.
+// tile, the gradients broadcast.
+//
+// Both prefetch the rows of the tile that comes next, evenly: about a line per 20 multiply-adds. What comes from memory
+// and what comes from the second-level cache wait in the same dozen buffers of a core, so the fewer loads miss the
+// first-level cache, the faster the rows come.
 //
 // Numerics: each logit is a sum over k in `lanes` interleaved chains of at most 512 terms and a tree over them; each
-// gradient a chain over the rows since `first`. The order depends on shapes alone.
+// gradient a chain over the rows of a tile, added to that of the tiles since `first`. The order depends on shapes
+// alone.
 #pragma once
+
+#include <algorithm>
 
 #include "kernels/features.hpp"
 #include "kernels/matrix_tiles.hpp"
@@ -120,9 +128,15 @@ void pack_weight(T* out, const T* in, const LinearShape<T>& shape, int64_t row) 
 
 template <class T>
 void unpack_weight(T* out, const T* in, const LinearShape<T>& shape) {
+  constexpr int L = lanes<T>;
   for (int64_t c = 0; c < shape.outputs; ++c)
-    for (int64_t k = 0; k < shape.features; ++k)
-      out[c * shape.features + k] = in[tile_place<T>(shape.lead + k, c, shape.outputs)];
+    for (int64_t k = -shape.lead; k < shape.features; k += L) {
+      const int64_t from = k < 0 ? -k : 0, to = shape.features - k < L ? shape.features - k : L;
+      T* const part = out + c * shape.features + k;
+      const T* const vector = in + tile_place<T>(shape.lead + k, c, shape.outputs);
+      if (from == 0 && to == L) store(part, load(vector));
+      else std::copy(vector + from, vector + to, part + from);
+    }
 }
 
 }  // namespace softstep
