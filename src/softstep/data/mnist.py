@@ -181,6 +181,9 @@ class FashionMNIST(_FourFiles):
     The labels, as text: t-shirt, trouser, pullover, dress, coat, sandal, shirt, sneaker, bag and
     ankle boot. Licence of the data: MIT, Zalando Research.
 
+    Debian has the files in its package ``dataset-fashion-mnist``; ``root="/usr/share/datasets"``
+    finds them there.
+
     References
     ----------
     H. Xiao, K. Rasul, R. Vollgraf, "Fashion-MNIST: a novel image dataset for benchmarking machine

@@ -35,8 +35,10 @@ class TransformedDataset(IndexedDataset):
     >>> import numpy as np
     >>> from softstep.data import ArrayDataset, TransformedDataset
     >>> data = TransformedDataset(ArrayDataset(np.ones((4, 2)), np.arange(4)), lambda x: 3 * x)
-    >>> data[1]
-    (array([3., 3.]), np.int64(1))
+    >>> data[1:]
+    (array([[3., 3.],
+           [3., 3.],
+           [3., 3.]]), array([1, 2, 3]))
     """
 
     def __init__(self, dataset: Dataset, transform: Transform, epoch: int = 0) -> None:

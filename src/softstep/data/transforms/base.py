@@ -69,8 +69,8 @@ class Compose(BatchTransform):
     >>> images = np.full((2, 28, 28), 255, np.uint8)
     >>> from softstep.data.transforms import Compose, Normalize, Resize, ToTensor
     >>> x = Compose([Resize((32, 32)), ToTensor(), Normalize(0.5, 0.5)])(images)
-    >>> x.shape, x.dtype, x.max()
-    ((2, 1, 32, 32), dtype('float32'), np.float32(1.0))
+    >>> x.shape, x.dtype, float(x.max())
+    ((2, 1, 32, 32), dtype('float32'), 1.0)
     """
 
     def __init__(self, transforms: Sequence[Transform]) -> None:
