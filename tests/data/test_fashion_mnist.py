@@ -90,9 +90,11 @@ def test_load_mnist(tmp_path: Path, small_mnist: Any) -> None:
     assert np.array_equal(t.argmax(1), arrays["train-labels-idx1-ubyte"])
 
 
-def test_real_files(mnist: MNIST) -> None:
+def test_real_files(mnist: MNIST, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """MNIST's are not taken for clothes, wherever they lie."""
     folder = mnist.files["train-labels-idx1-ubyte"].parent
+    monkeypatch.setenv("SOFTSTEP_DATA", str(tmp_path))
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     with pytest.raises((DataFileError, FileNotFoundError)):
         _ = FashionMNIST(root=folder).train
     x, y = mnist.train[:10]
