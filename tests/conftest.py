@@ -43,6 +43,7 @@ def pytest_configure(config: pytest.Config) -> None:
     seed = config.getoption("--seed")
     if seed is None:
         seed = int(os.environ.get("SOFTSTEP_TEST_SEED") or int.from_bytes(os.urandom(4), "little"))
+        config.option.seed = seed  # pytest-xdist hands options on to its workers
     config.stash[_seed_key] = seed
     config.stash[_unknown_skips_key] = []
     config.addinivalue_line("markers", "thread_counts(*counts): values of `threads` in this test")

@@ -33,7 +33,9 @@ def process():
         lines = open("/proc/self/status").read().splitlines()
     except OSError:
         return []
-    return [line for line in lines if line.startswith(("Sig", "Shd", "Threads"))]
+    # SigQ counts the signals of all the user's processes.
+    kept = [line for line in lines if line.startswith(("Sig", "Shd", "Threads"))]
+    return [line for line in kept if not line.startswith("SigQ")]
 
 def state():
     return {

@@ -182,6 +182,7 @@ class Shown:
         self.updates: list[str] = []
         shell = types.SimpleNamespace(kernel=object() if kernel else None)
         ipython = types.ModuleType("IPython")
+        ipython.version_info = (8, 24)  # type: ignore[attr-defined]  # Matplotlib asks
         ipython.get_ipython = lambda: shell  # type: ignore[attr-defined]
         module = types.ModuleType("IPython.display")
         module.SVG = lambda data: data  # type: ignore[attr-defined]
