@@ -14,9 +14,12 @@ constexpr int row_block = lanes<T> < most_rows ? lanes<T> : most_rows;
 constexpr int class_block = 5;
 constexpr int cache_line = 64;
 
-// Lines of a vector of features.
+// Of the rows that come next a place is fetched with every so many vectors forward, and with every so many rows
+// backward: a line, or four vectors where it holds more.
 template <class T, class X>
-constexpr int lines_each = (lanes<T> * static_cast<int>(sizeof(X)) + cache_line - 1) / cache_line;
+constexpr int place_vectors = std::min(cache_line / (lanes<T> * static_cast<int>(sizeof(X))), 4);
+template <class T, class X>
+constexpr int place_bytes = place_vectors<T, X> * lanes<T> * static_cast<int>(sizeof(X));
 
 constexpr int chain_vectors = 512;  // of features in one unbroken sum
 
@@ -45,13 +48,13 @@ SOFTSTEP_INLINE Vec<T> features(const X* row, int64_t k, int64_t lead, const Lin
 // hardware's own prefetcher follows a row once it has seen two of its lines; with the lines of others in between it has
 // the time to be first, and what is fetched here is then no further than the second-level cache. Row after row, each
 // line waits for memory in one of the dozen buffers that the loads of the product need as well.
+template <int Step>
 class Ahead {
  public:
   static constexpr int64_t most = 512;  // places taken at once
 
-  // Every `step` bytes of a row are a place, and its last byte is one.
-  Ahead(TileRows& x, int64_t row_bytes, int64_t step)
-      : x_(x), row_bytes_(row_bytes), step_(std::min<int64_t>(step, cache_line)), each_((row_bytes - 1) / step_ + 2) {
+  // Every Step bytes of a row are a place, and its last byte is one.
+  Ahead(TileRows& x, int64_t row_bytes) : x_(x), row_bytes_(row_bytes), each_((row_bytes - 1) / Step + 2) {
     if (!x.next) x.fetched = all();
     x.fetched -= x.fetched % together;
   }
@@ -88,7 +91,7 @@ class Ahead {
       for (int64_t r = 0; r < together; ++r) rows[r] = static_cast<const char*>(x_.next[row + r]);
       const char** to = places_ + end_;
       for (int64_t i = line; i < line + some; ++i, to += together) {
-        const int64_t offset = std::min(i * step_, row_bytes_ - 1);
+        const int64_t offset = std::min(i * Step, row_bytes_ - 1);
         for (int64_t r = 0; r < together; ++r) to[r] = rows[r] + offset;
       }
       end_ += some * together;
@@ -97,9 +100,12 @@ class Ahead {
   }
 
   TileRows& x_;
-  int64_t row_bytes_, step_, each_, at_ = 0, end_ = 0;
+  int64_t row_bytes_, each_, at_ = 0, end_ = 0;
   const char* places_[2 * most];
 };
+
+template <class T, class X>
+using RowsAhead = Ahead<place_bytes<T, X>>;
 
 // The products of row_block rows and NC classes over features begin .. end, not yet added across lanes: sums[c * lanes
 // + r], which are added to unless `first`. `weight` is that of the first class.
@@ -132,11 +138,14 @@ SOFTSTEP_INLINE void forward_block(Vec<T>* sums, const X* const* rows, const T* 
   const int64_t whole = begin + (end - begin) / L * L;
   int64_t k = begin;
   if (k < lead) multiply_add(std::false_type{}, k), k += L;
-#pragma GCC unroll 2
-  for (; k < whole; k += L) {
-    for (int64_t line = 0; line < L * static_cast<int64_t>(sizeof(X)); line += cache_line) prefetch(*next++);
-    multiply_add(std::true_type{}, k);
-  }
+  constexpr int some = std::max(place_vectors<T, X>, 2);
+  for (; k + some * L <= whole; k += some * L)
+#pragma GCC unroll 4
+    for (int v = 0; v < some; ++v) {
+      if (v % place_vectors<T, X> == 0) prefetch(*next++);
+      multiply_add(std::true_type{}, k + v * L);
+    }
+  for (; k < whole; k += L) multiply_add(std::true_type{}, k);
   if (k < end) multiply_add(std::false_type{}, k);
 #pragma GCC unroll 5
   for (int c = 0; c < NC; ++c)
@@ -169,7 +178,7 @@ SOFTSTEP_INLINE void for_class_blocks(int64_t outputs, Visit visit) {
 
 // The sums of up to `lanes` rows and all classes over the vectors of features begin .. end: sums[c * lanes + r].
 template <class T, class X>
-void forward_chain(Vec<T>* sums, const X* const* rows, int count, Ahead& ahead, const T* weight,
+void forward_chain(Vec<T>* sums, const X* const* rows, int count, RowsAhead<T, X>& ahead, const T* weight,
                    const LinearShape<T>& shape, int64_t begin, int64_t end) {
   constexpr int L = lanes<T>, R = row_block<T>;
   const int64_t passes = blocks_of(shape.outputs, class_block);
@@ -178,7 +187,7 @@ void forward_chain(Vec<T>* sums, const X* const* rows, int count, Ahead& ahead, 
   for (int64_t block = 0; block < blocks; ++block) {
     const int64_t from = L * (begin + (end - begin) * block / blocks);
     const int64_t to = std::min(L * (begin + (end - begin) * (block + 1) / blocks), shape.lead + shape.features);
-    const int64_t places = (to - from) / L * lines_each<T, X>;
+    const int64_t places = (to - from) / L / place_vectors<T, X>;
     for (int r = 0; r < count; r += R) {
       const char* const* next = ahead.take(passes * places);
       for_class_blocks(shape.outputs, [&]<int NC>(std::integral_constant<int, NC>, int64_t first) {
@@ -194,7 +203,7 @@ void forward(T* logits, TileRows& x, const T* weight, const T* bias, const Linea
   constexpr int L = lanes<T>;
   const X* const* rows = reinterpret_cast<const X* const*>(x.rows);
   const int64_t vectors = shape.stride / L;
-  Ahead ahead(x, shape.features * static_cast<int64_t>(sizeof(X)), L * static_cast<int64_t>(sizeof(X)));
+  RowsAhead<T, X> ahead(x, shape.features * static_cast<int64_t>(sizeof(X)));
   alignas(64) Vec<T> sums[narrow_outputs * L];
   for (int group = 0; group < x.count; group += L)
     for (int64_t begin = 0; begin == 0 || begin < vectors; begin += chain_vectors) {
@@ -212,8 +221,7 @@ void forward(T* logits, TileRows& x, const T* weight, const T* bias, const Linea
 // is that of the first class.
 template <class T, class X, bool Whole, int NC, int V>
 SOFTSTEP_INLINE void backward_block(T* dweight, const TileRows& x, const T* dlogits, int64_t k, int64_t apart,
-                                    const LinearShape<T>& shape, bool first, const char* const* ahead,
-                                    int64_t per_row) {
+                                    const LinearShape<T>& shape, bool first, const char* const* ahead, int64_t places) {
   constexpr int L = lanes<T>;
   const X* const* rows = reinterpret_cast<const X* const*>(x.rows);
   const int64_t lead = shape.lead, between = shape.outputs * L, step = apart / L * between;
@@ -230,20 +238,18 @@ SOFTSTEP_INLINE void backward_block(T* dweight, const TileRows& x, const T* dlog
       for (int v = 0; v < V; ++v) acc[c][v] = fma<T>(g, xv[v], acc[c][v]);
     }
   };
-  for (int64_t i = (per_row - 1) * x.count; i > 0; --i) prefetch(*ahead++);  // where a row has more lines than products
+  constexpr int every = place_vectors<T, X>, together = std::max(every, 2);
+  for (int64_t i = places - x.count / every; i > 0; --i) prefetch(*ahead++);  // more than rows can fetch
   for (int group = 0; group < x.count; group += L, dlogits += between) {
     const int end = x.count - group < L ? x.count - group : L;
     int r = 0;
-    for (; r + 2 <= end; r += 2) {
-      prefetch(*ahead++);
-      prefetch(*ahead++);
-      add_row(rows[group + r], dlogits + r);
-      add_row(rows[group + r + 1], dlogits + r + 1);
-    }
-    for (; r < end; ++r) {
-      prefetch(*ahead++);
-      add_row(rows[group + r], dlogits + r);
-    }
+    for (; r + together <= end; r += together)
+#pragma GCC unroll 4
+      for (int i = 0; i < together; ++i) {
+        if (i % every == 0) prefetch(*ahead++);
+        add_row(rows[group + r + i], dlogits + r + i);
+      }
+    for (; r < end; ++r) add_row(rows[group + r], dlogits + r);
   }
 #pragma GCC unroll 5
   for (int c = 0; c < NC; ++c)
@@ -259,16 +265,16 @@ void backward(T* dweight, T* dbias, TileRows& x, const T* dlogits, const LinearS
   const int64_t outputs = shape.outputs;
   const int64_t edges = shape.lead ? 1 : 0, inner = std::max<int64_t>(shape.stride / lanes<T> - 2 * edges, 0);
   const int64_t passes = blocks_of(outputs, class_block);
-  Ahead ahead(x, shape.features * static_cast<int64_t>(sizeof(X)), lanes<T> * static_cast<int64_t>(sizeof(X)));
-  const int64_t calls = passes * (inner / row_block<T> + inner % row_block<T> + edges) * x.count;
-  const int64_t per_row =
-      std::clamp<int64_t>(blocks_of(ahead.left(), std::max<int64_t>(calls, 1)), 1, Ahead::most / tile_rows);
+  RowsAhead<T, X> ahead(x, shape.features * static_cast<int64_t>(sizeof(X)));
+  const int64_t calls = passes * (inner / row_block<T> + inner % row_block<T> + edges);
+  const int64_t places = std::clamp<int64_t>(blocks_of(ahead.left(), std::max<int64_t>(calls, 1)),
+                                             x.count / place_vectors<T, X>, RowsAhead<T, X>::most);
   // Features outermost: while they are in the first-level cache, all classes use them.
   const auto classes = [&]<bool Whole, int V>(std::bool_constant<Whole>, std::integral_constant<int, V>, int64_t k,
                                               int64_t apart = lanes<T>) {
     for_class_blocks(outputs, [&]<int NC>(std::integral_constant<int, NC>, int64_t c) {
       backward_block<T, X, Whole, NC, V>(dweight + c * lanes<T>, x, dlogits + c * lanes<T>, k, apart, shape, first,
-                                         ahead.take(x.count * per_row), per_row);
+                                         ahead.take(places), places);
     });
   };
   // class_block times this many vectors of sums fill the registers, as in forward

@@ -15,9 +15,9 @@
 // Backward: the same number of vectors of features times up to 5 classes are summed in registers over the rows of the
 // tile, the gradients broadcast.
 //
-// Both prefetch the rows of the tile that comes next, evenly: about a line per 20 multiply-adds. What comes from memory
-// and what comes from the second-level cache wait in the same dozen buffers of a core, so the fewer loads miss the
-// first-level cache, the faster the rows come.
+// Both prefetch the rows of the tile that comes next, evenly: a line of numbers per 20 multiply-adds, of bytes per 80.
+// What comes from memory and what comes from the second-level cache wait in the same dozen buffers of a core, so the
+// fewer loads miss the first-level cache, the faster the rows come.
 //
 // Numerics: each logit is a sum over k in `lanes` interleaved chains of at most 512 terms and a tree over them; each
 // gradient a chain over the rows of a tile, added to that of the tiles since `first`. The order depends on shapes

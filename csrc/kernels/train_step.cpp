@@ -1,7 +1,6 @@
 #include "kernels/train_step.hpp"
 
 #include <algorithm>
-#include <cstring>
 #include <limits>
 
 #include "kernels/train_step_network.hpp"
@@ -25,7 +24,7 @@ class Run {
         network_(p),
         steps_((p.rows + p.batch_size - 1) / p.batch_size),
         most_groups_(RowGroups(std::min(p.batch_size, p.rows)).count),
-        factors_(static_cast<std::size_t>(threads > 1 ? threads : 0) * network_.size()),
+        factors_(static_cast<std::size_t>(threads > 1 || network_.folded() ? threads : 0) * network_.size()),
         gradient_(static_cast<std::size_t>(most_groups_) * network_.size()),
         bias_gradient_(static_cast<std::size_t>(most_groups_ * p.outputs)),
         logits_(static_cast<std::size_t>(threads) * network_.tile_size()),
@@ -51,7 +50,7 @@ class Run {
   void work(int thread, int threads) {
     T* logits = logits_.data() + static_cast<std::size_t>(thread) * network_.tile_size();
     T* scratch = scratch_.data() + thread * network_.scratch();
-    const T* factors = threads > 1 ? copy_factors(thread) : network_.factors();
+    const T* factors = make_factors(thread, threads);
     const void* pointers[2][tile_rows];
     int side = 0;
     Rule rule = rule_;
@@ -89,9 +88,8 @@ class Run {
       update(rule, groups.count, thread, threads);
       rule.advance();
       if (thread == 0) record(step, groups.count);
-      if (threads == 1) continue;
-      barrier_.wait(threads);
-      copy_factors(thread);
+      if (threads > 1) barrier_.wait(threads);
+      make_factors(thread, threads);
     }
   }
 
@@ -146,11 +144,12 @@ class Run {
 
   int64_t size() const { return static_cast<int64_t>(network_.size()); }
 
-  // The weights as they are now, for one thread alone: lines that another processor has written are read from there
-  // again and again, for a second-level cache does not keep them.
-  const T* copy_factors(int thread) const {
+  // What a thread multiplies with. Of several each has its own: lines that another processor has written are read from
+  // there again and again, for a second-level cache does not keep them.
+  const T* make_factors(int thread, int threads) const {
+    if (threads == 1 && !network_.folded()) return network_.weights();
     T* own = factors_.data() + thread * size();
-    std::memcpy(own, network_.factors(), network_.size() * sizeof(T));
+    network_.factors(own);
     return own;
   }
   T* gradient(int64_t group) const { return gradient_.data() + group * size(); }
@@ -273,6 +272,8 @@ TrainResult evaluate(const TrainProblem<T>& p, int requested) {
   const Team team(requested, step_nanoseconds(p.rows, p.x.columns, p.outputs) / 2);
   const Scratch<T> logits(static_cast<std::size_t>(team.threads()) * network.tile_size());
   const Scratch<T> scratches(static_cast<std::size_t>(team.threads() * network.scratch()));
+  const Scratch<T> factors(network.size());
+  network.factors(factors.data());
   std::vector<double> loss(static_cast<std::size_t>(count));
   std::vector<int64_t> correct(static_cast<std::size_t>(count));
   for_tiles(count, team, [&](int64_t part, int thread) {
@@ -287,7 +288,7 @@ TrainResult evaluate(const TrainProblem<T>& p, int requested) {
       if (next < end) network.point(pointers[!side], next, std::min<int64_t>(tile_rows, end - next), scratch, !side);
       TileRows x{pointers[side], next < end ? pointers[!side] : nullptr,
                  static_cast<int>(std::min<int64_t>(tile_rows, end - begin))};
-      const TileLoss tile = network.template loss<false>(own, x, network.factors(), begin, T(0));
+      const TileLoss tile = network.template loss<false>(own, x, factors.data(), begin, T(0));
       loss[static_cast<std::size_t>(part)] += tile.loss;
       correct[static_cast<std::size_t>(part)] += tile.correct;
     }

@@ -26,12 +26,9 @@ class Network {
         shape_(linear_shape(x_, p.outputs)),
         tiles_(linear_tiles(x_)),
         weight_(size()),
-        scale_(folded() ? size() : 0),
-        scaled_(folded() ? size() : 0) {
+        scale_(folded() ? size() : 0) {
     pack_weight(weight_.data(), p.weight, shape_, p.x.columns);
-    if (!folded()) return;
-    pack_weight(scale_.data(), p.x.scale, shape_, 0);
-    for (std::size_t i = 0; i < size(); ++i) scaled_[i] = weight_[i] * scale_[i];
+    if (folded()) pack_weight(scale_.data(), p.x.scale, shape_, 0);
   }
 
   bool folded() const { return p_.x.scale && !p_.x.shift; }
@@ -55,7 +52,6 @@ class Network {
       for (int k = 0; k < Rule::states; ++k)
         if (rule.uses(k)) store(states[k] + i, state[k]);
       store(&weight_[i], w);
-      if (folded()) store(&scaled_[i], w * load(&scale_[i]));
     }
     clear_padding(begin, end);
   }
@@ -73,10 +69,18 @@ class Network {
       for (int64_t r = 0; r < count; ++r) prefetch_soon(p_.labels + row_number(position + r));
   }
 
-  // What rows are multiplied with.
-  T* factors() const { return folded() ? scaled_.data() : weight_.data(); }
+  // What rows are multiplied with: the weights, where the scale is not folded in, or what this puts into size()
+  // elements.
+  const T* weights() const { return weight_.data(); }
+  void factors(T* out) const {
+    if (!folded()) {
+      std::copy_n(weight_.data(), size(), out);
+      return;
+    }
+    for (std::size_t i = 0; i < size(); i += lanes<T>) store(out + i, load(&weight_[i]) * load(&scale_[i]));
+  }
 
-  // Logits of a tile, their loss, and with Gradient the loss's gradient in their place. `factors` may be a copy.
+  // Logits of a tile, their loss, and with Gradient the loss's gradient in their place.
   template <bool Gradient>
   TileLoss loss(T* logits, TileRows& x, const T* factors, int64_t position, T row_weight) const {
     tiles_.forward(logits, x, factors, p_.bias, shape_);
@@ -89,14 +93,14 @@ class Network {
   }
 
  private:
-  // Of the factors begin .. end, after a step: a rule may have made 0 / 0 of the padding, and the padding of the rows
+  // Of the weights begin .. end, after a step: a rule may have made 0 / 0 of the padding, and the padding of the rows
   // is multiplied with it.
   void clear_padding(int64_t begin, int64_t end) const {
     constexpr int L = lanes<T>;
     const auto clear = [&](int64_t column, int64_t from, int64_t to) {  // lanes of a vector of columns
       for (int64_t c = 0; from < to && c < p_.outputs; ++c) {
         const int64_t at = tile_place<T>(column, c, p_.outputs);
-        if (at >= begin && at < end) std::fill(factors() + at + from, factors() + at + to, T(0));
+        if (at >= begin && at < end) std::fill(&weight_[at + from], &weight_[at + to], T(0));
       }
     };
     clear(0, 0, shape_.lead);
@@ -167,7 +171,7 @@ class Network {
   TileSource<T> source_;
   LinearShape<T> shape_;
   LinearTiles<T> tiles_;
-  Scratch<T> weight_, scale_, scaled_;
+  Scratch<T> weight_, scale_;
 };
 
 }  // namespace softstep
