@@ -45,23 +45,22 @@ SOFTSTEP_INLINE void store_row(T* place, const T* before, const Vec<T>* sum, int
   }
 }
 
-// Rows top .. bottom of the block times the packed panels from .. to, the first of which begins at column `left`.
+// Rows top .. bottom of the block times packed panels, which begin at column `left`.
 template <class T>
 void multiply_group(const Block<T>& block, int64_t top, int64_t bottom, const T* packed, const Panels<T>& panels,
-                    int64_t from, int64_t to, int64_t left, Interrupt& interrupt, int thread) {
+                    int64_t left, Interrupt& interrupt, int thread) {
   const int64_t stride = block.stride;
   for (int64_t row = top; row < bottom; row += strip_rows) {
     if (interrupt.check(thread)) return;
     const int count = static_cast<int>(std::min<int64_t>(strip_rows, bottom - row));
-    for (int64_t panel = from; panel < to; ++panel) {
+    for (int64_t panel = 0; panel < panels.count(); ++panel) {
       const int64_t column = left + panels.begin(panel);
       const int columns = static_cast<int>(panels.begin(panel + 1) - panels.begin(panel));
       T* const corner = block.out + row * block.N + column;
       for (int i = 0; i < count; ++i)
         for (int c = 0; c < columns; c += lanes<T>) prefetch_to_write(corner + i * block.N + c);
-      multiply_strip<T>(block.rows + row * stride, stride, count,
-                        packed + (panel - from) * panel_columns<T> * block.depth, block.depth, columns,
-                        [&]<int R, int V>(int at, Vec<T>(&sum)[R][V]) {
+      multiply_strip<T>(block.rows + row * stride, stride, count, packed + panel * panel_columns<T> * block.depth,
+                        block.depth, columns, [&]<int R, int V>(int at, Vec<T>(&sum)[R][V]) {
 #pragma GCC unroll 8
                           for (int i = 0; i < R; ++i) {
                             T* place = corner + (at + i) * block.N;
@@ -70,10 +69,9 @@ void multiply_group(const Block<T>& block, int64_t top, int64_t bottom, const T*
                           }
                         });
     }
-    const int64_t begin = panels.begin(from), end = panels.begin(to);
     if (block.activation != Activation::none)
       for (int i = 0; i < count; ++i)
-        activate_row(block.out + (row + i) * block.N + left + begin, end - begin, block.activation);
+        activate_row(block.out + (row + i) * block.N + left, panels.columns, block.activation);
   }
 }
 
@@ -99,11 +97,12 @@ void matrix_product(T* out, const Operand<T>& a, const Operand<T>& b, int64_t M,
   for (int64_t row = 0; row < M; row += height) {
     const int64_t rows = std::min(height, M - row);
     for (int64_t column = 0; column < N; column += width) {
-      const Panels<T> panels{std::min(width, N - column)};
-      // As many groups for every thread, or as many runs of rows, where it can be; and runs short enough to be shared
-      // out at the end.
+      // Groups of panels, all of them as wide but for a vector. As many for every thread, or as many runs of rows,
+      // where it can be; and runs short enough to be shared out at the end.
+      const int64_t columns = std::min(width, N - column), vectors = blocks_of(columns, L);
       const int64_t groups =
-          std::min(blocks_of(blocks_of(panels.count(), group_panels), team.threads()) * team.threads(), panels.count());
+          std::min(blocks_of(blocks_of(vectors, group_panels * panel_vectors), team.threads()) * team.threads(),
+                   blocks_of(vectors, panel_vectors));
       const int64_t runs = team.threads() == 1 ? 1 : std::max(blocks_of(team.threads(), groups), rows / rows_shared);
       for (int64_t k = 0; k == 0 || k < K; k += depth) {
         const int64_t some = std::min(depth, K - k);
@@ -123,13 +122,14 @@ void matrix_product(T* out, const Operand<T>& a, const Operand<T>& b, int64_t M,
                              k + some >= K ? finish.activation : Activation::none};
         for_tiles(groups * runs, team, [&](int64_t task, int thread, Interrupt& interrupt) {
           const int64_t group = task / runs, run = task % runs;
-          const int64_t from = panels.count() * group / groups, to = panels.count() * (group + 1) / groups;
+          const int64_t left = vectors * group / groups * L;
+          const Panels<T> panels{std::min(vectors * (group + 1) / groups * L, columns) - left};
           T* const own = packed.data() + thread * group_panels * P * depth;
           if (int64_t& held = holds[static_cast<std::size_t>(thread)]; held != group) {
-            pack_panels(own, b, column, panels, from, to, k, k + some);
+            pack_panels(own, b, column + left, panels, 0, panels.count(), k, k + some);
             held = group;
           }
-          multiply_group(block, rows * run / runs, rows * (run + 1) / runs, own, panels, from, to, column, interrupt,
+          multiply_group(block, rows * run / runs, rows * (run + 1) / runs, own, panels, column + left, interrupt,
                          thread);
         });
       }
