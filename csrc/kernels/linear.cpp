@@ -297,7 +297,7 @@ void linear_backward(T* dx, T* dweight, T* dbias, const Features<T>& x, const T*
     if (dweight) outer_products(dweight, dbias, x, dlogits, C, 1, N, C, threads);
     else if (dbias) column_sums(dbias, dlogits, N, C, threads);
   } else {
-    if (dweight) matrix_product<T>(dweight, {dlogits, 1, C}, as_columns(x), C, K, N, {}, threads);
+    if (dweight) matrix_product<T>(dweight, {dlogits, 1, C}, as_columns(x), C, K, N, {}, threads, Share::rows);
     if (dbias) column_sums(dbias, dlogits, N, C, threads);
   }
 }

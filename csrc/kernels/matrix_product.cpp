@@ -6,7 +6,7 @@ namespace {
 
 constexpr int64_t copied_bytes = 8 << 20;   // of a block of a
 constexpr int64_t rows_copied = 32;         // at a time
-constexpr int64_t rows_shared = 256;        // at the least, of a group that threads share
+constexpr int64_t rows_shared = 64;         // at the least, of a group that threads share
 constexpr int64_t output_bytes = 16 << 20;  // of a block of the output that is passed over once for each block of k
 constexpr int64_t fewest_columns = 2048;    // that a block of a is copied for
 
@@ -79,7 +79,7 @@ void multiply_group(const Block<T>& block, int64_t top, int64_t bottom, const T*
 
 template <class T>
 void matrix_product(T* out, const Operand<T>& a, const Operand<T>& b, int64_t M, int64_t N, int64_t K,
-                    const Finish<T>& finish, int threads) {
+                    const Finish<T>& finish, int threads, Share share) {
   if (M == 0 || N == 0) return;
   constexpr int P = panel_columns<T>, L = lanes<T>;
   constexpr int64_t size = sizeof(T);
@@ -103,13 +103,17 @@ void matrix_product(T* out, const Operand<T>& a, const Operand<T>& b, int64_t M,
       const int64_t groups =
           std::min(blocks_of(blocks_of(vectors, group_panels * panel_vectors), team.threads()) * team.threads(),
                    blocks_of(vectors, panel_vectors));
-      const int64_t runs = team.threads() == 1 ? 1 : std::max(blocks_of(team.threads(), groups), rows / rows_shared);
+      const bool by_rows = share == Share::rows && rows >= rows_shared * team.threads();
+      const int64_t runs = team.threads() == 1 ? 1
+                           : by_rows           ? team.threads()
+                                               : std::max(blocks_of(team.threads(), groups), rows / rows_shared);
       for (int64_t k = 0; k == 0 || k < K; k += depth) {
         const int64_t some = std::min(depth, K - k);
         if (!in_place)
           for_tiles(blocks_of(rows, rows_copied), team, [&](int64_t tile, int) {
             const int64_t r = tile * rows_copied;
-            copy_rows(copy.data() + r * copied_stride<T>(some), a, row + r, std::min(rows_copied, rows - r), k, some);
+            copy_rows(copy.data() + r * copied_stride<T>(some), a, row + r, std::min(rows_copied, rows - r), k, some,
+                      std::max<int64_t>(rows - r - rows_copied, 0));
           });
         std::fill(holds.begin(), holds.end(), -1);
         const Block<T> block{out + row * N,
@@ -121,7 +125,7 @@ void matrix_product(T* out, const Operand<T>& a, const Operand<T>& b, int64_t M,
                              finish.add || k > 0,
                              k + some >= K ? finish.activation : Activation::none};
         for_tiles(groups * runs, team, [&](int64_t task, int thread, Interrupt& interrupt) {
-          const int64_t group = task / runs, run = task % runs;
+          const int64_t group = by_rows ? task % groups : task / runs, run = by_rows ? task / groups : task % runs;
           const int64_t left = vectors * group / groups * L;
           const Panels<T> panels{std::min(vectors * (group + 1) / groups * L, columns) - left};
           T* const own = packed.data() + thread * group_panels * P * depth;
@@ -138,8 +142,8 @@ void matrix_product(T* out, const Operand<T>& a, const Operand<T>& b, int64_t M,
 }
 
 template void matrix_product(float*, const Operand<float>&, const Operand<float>&, int64_t, int64_t, int64_t,
-                             const Finish<float>&, int);
+                             const Finish<float>&, int, Share);
 template void matrix_product(double*, const Operand<double>&, const Operand<double>&, int64_t, int64_t, int64_t,
-                             const Finish<double>&, int);
+                             const Finish<double>&, int, Share);
 
 }  // namespace softstep

@@ -24,8 +24,13 @@ struct Finish {
   bool add = false;
 };
 
+// What threads share out: groups of columns, or rows, all groups of which each then packs for itself. Lines that
+// another processor has written are slow to read: outputs of a layer that are columns of its product, rows of its
+// weights and rows of their gradient should be one thread's, as they are in an optimizer's step.
+enum class Share { columns, rows };
+
 template <class T>
 void matrix_product(T* out, const Operand<T>& a, const Operand<T>& b, int64_t M, int64_t N, int64_t K,
-                    const Finish<T>& finish, int threads);
+                    const Finish<T>& finish, int threads, Share share = Share::columns);
 
 }  // namespace softstep

@@ -87,9 +87,11 @@ constexpr int64_t copied_stride(int64_t depth) {
   return blocks_of(depth, lanes<T>) * lanes<T> + lanes<T>;
 }
 
-// a's rows first .. first + count - 1, elements begin .. begin + depth - 1, to out[row][copied_stride].
+// a's rows first .. first + count - 1, elements begin .. begin + depth - 1, to out[row][copied_stride]. So many rows
+// follow, which are likely to be next.
 template <class T>
-void copy_rows(T* out, const Operand<T>& a, int64_t first, int64_t count, int64_t begin, int64_t depth);
+void copy_rows(T* out, const Operand<T>& a, int64_t first, int64_t count, int64_t begin, int64_t depth,
+               int64_t following = 0);
 
 // The sums of R rows of a, `stride` apart, and V vectors of a panel over `depth`.
 template <class T, int R, int V>
