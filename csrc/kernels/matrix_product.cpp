@@ -1,5 +1,7 @@
 #include "kernels/matrix_product.hpp"
 
+#include <optional>
+
 namespace softstep {
 
 namespace {
@@ -15,20 +17,24 @@ template <class T>
 struct Block {
   T* out;  // row 0, column 0 of the output
   int64_t N;
-  const T* rows;  // copied, or where they lie
-  int64_t stride, depth;
+  const T* rows;  // copied, or where they lie, `stride` apart;
+  int64_t stride;
+  const int64_t* order;  // in this order, if it is not null
+  int64_t count, depth;
   const T* bias;          // the first block of k starts from it, if it is not null,
   bool add;               // later ones from what is there
   Activation activation;  // none but in the last block of k
+
+  const T* row(int64_t r) const { return rows + (order ? order[r] : r) * stride; }
 };
 
-// Rows of the type computed in need no copy if those of a strip neither share cache sets nor lie a page apart.
+// Rows of the type computed in need no copy, in whatever order, if those that adjoin neither share cache sets nor lie a
+// page apart.
 template <class T>
 bool multiplied_in_place(const Operand<T>& a) {
   constexpr int64_t page = 4096, line = 64;
   const int64_t apart = a.row * static_cast<int64_t>(sizeof(T)) % page;
-  return a.feature == feature_of<T>() && !a.rows_adjoin && !a.order && !a.scale && apart >= 4 * line &&
-         apart <= page - 4 * line;
+  return a.feature == feature_of<T>() && !a.rows_adjoin && !a.scale && apart >= 4 * line && apart <= page - 4 * line;
 }
 
 template <class T>
@@ -45,22 +51,54 @@ SOFTSTEP_INLINE void store_row(T* place, const T* before, const Vec<T>* sum, int
   }
 }
 
+// Rows that lie in any order are fetched by the strip before theirs: side by side, the same line of each in turn (as in
+// linear_tiles.cpp), evenly over its products.
+template <class T>
+class NextStrip {
+ public:
+  static constexpr int64_t most = group_panels * (block_depth<T> / fetch_every + 1);
+
+  NextStrip(const Block<T>& block, int64_t row) {
+    constexpr int64_t line = 64;
+    const int64_t bytes = block.depth * static_cast<int64_t>(sizeof(T)), lines = (bytes - 1) / line + 2;
+    const char* rows[strip_rows];
+    for (int64_t r = 0; r < strip_rows; ++r)
+      rows[r] = reinterpret_cast<const char*>(block.row(std::min(row + r, block.count - 1)));
+    int64_t at = 0;
+    for (int64_t i = 0; i < lines && at + strip_rows <= most; ++i)
+      for (int64_t r = 0; r < strip_rows; ++r) places_[at++] = rows[r] + std::min(i * line, bytes - 1);
+    std::fill(places_ + at, places_ + most, rows[0]);
+  }
+
+  const void* const* places(int64_t panel, int64_t depth) const {
+    return places_ + panel * blocks_of(depth, fetch_every);
+  }
+
+ private:
+  const void* places_[most];
+};
+
 // Rows top .. bottom of the block times packed panels, which begin at column `left`.
 template <class T>
 void multiply_group(const Block<T>& block, int64_t top, int64_t bottom, const T* packed, const Panels<T>& panels,
                     int64_t left, Interrupt& interrupt, int thread) {
-  const int64_t stride = block.stride;
   for (int64_t row = top; row < bottom; row += strip_rows) {
     if (interrupt.check(thread)) return;
     const int count = static_cast<int>(std::min<int64_t>(strip_rows, bottom - row));
+    const T* rows[strip_rows];
+    for (int i = 0; i < count; ++i) rows[i] = block.row(row + i);
+    std::optional<NextStrip<T>> next;
+    if (block.order && block.depth > 0) next.emplace(block, row + strip_rows);
     for (int64_t panel = 0; panel < panels.count(); ++panel) {
       const int64_t column = left + panels.begin(panel);
       const int columns = static_cast<int>(panels.begin(panel + 1) - panels.begin(panel));
       T* const corner = block.out + row * block.N + column;
       for (int i = 0; i < count; ++i)
         for (int c = 0; c < columns; c += lanes<T>) prefetch_to_write(corner + i * block.N + c);
-      multiply_strip<T>(block.rows + row * stride, stride, count, packed + panel * panel_columns<T> * block.depth,
-                        block.depth, columns, [&]<int R, int V>(int at, Vec<T>(&sum)[R][V]) {
+      const Strip<T> strip =
+          next ? Strip<T>{nullptr, 0, rows, next->places(panel, block.depth)} : Strip<T>{rows[0], block.stride};
+      multiply_strip<T>(strip, count, packed + panel * panel_columns<T> * block.depth, block.depth, columns,
+                        [&]<int R, int V>(int at, Vec<T>(&sum)[R][V]) {
 #pragma GCC unroll 8
                           for (int i = 0; i < R; ++i) {
                             T* place = corner + (at + i) * block.N;
@@ -118,8 +156,10 @@ void matrix_product(T* out, const Operand<T>& a, const Operand<T>& b, int64_t M,
         std::fill(holds.begin(), holds.end(), -1);
         const Block<T> block{out + row * N,
                              N,
-                             in_place ? static_cast<const T*>(a.data) + row * a.row + k : copy.data(),
+                             in_place ? static_cast<const T*>(a.data) + (a.order ? 0 : row * a.row) + k : copy.data(),
                              in_place ? a.row : copied_stride<T>(some),
+                             in_place && a.order ? a.order + row : nullptr,
+                             rows,
                              some,
                              finish.bias,
                              finish.add || k > 0,

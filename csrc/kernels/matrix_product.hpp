@@ -2,9 +2,10 @@
 // there. Each operand lies along either axis, in any order along the other, and is of any feature type.
 //
 // Blocking, after Goto: k is cut into blocks, a into blocks of rows that stay in the third-level cache, and the output
-// into blocks of columns that do. A block of a is copied by all threads. Then each packs a group of panels of its own
-// (matrix_tiles.hpp), which stays in its second-level cache, and goes over the block's rows a strip at a time, which
-// stays in the first. Where there are fewer groups than threads, several pack the same one and share the rows.
+// into blocks of columns that do. A block of a that cannot be read where it lies is copied by all threads. Then each
+// packs a group of panels of its own (matrix_tiles.hpp), which stays in its second-level cache, and goes over the
+// block's rows a strip at a time, which stays in the first. Where there are fewer groups than threads, several pack the
+// same one and share the rows.
 //
 // Numerics: each element is a chain over the k of a block, the blocks added in order, starting from the bias: the order
 // depends on K alone.

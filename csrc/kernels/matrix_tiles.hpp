@@ -31,6 +31,7 @@ template <class T>
 inline constexpr int panel_columns = panel_vectors * lanes<T>;
 template <class T>
 inline constexpr int64_t block_depth = 2048 / static_cast<int64_t>(sizeof(T));  // of k
+inline constexpr int64_t fetch_every = 4;   // k: multiply-adds take longer than a line from memory
 inline constexpr int64_t group_panels = 4;  // packed together, they share the second-level cache
 
 constexpr int64_t blocks_of(int64_t size, int64_t block) { return (size + block - 1) / block; }
@@ -93,38 +94,59 @@ template <class T>
 void copy_rows(T* out, const Operand<T>& a, int64_t first, int64_t count, int64_t begin, int64_t depth,
                int64_t following = 0);
 
-// The sums of R rows of a, `stride` apart, and V vectors of a panel over `depth`.
-template <class T, int R, int V>
-SOFTSTEP_INLINE void multiply(Vec<T> (&sum)[R][V], const T* a, int64_t stride, const T* b, int64_t depth) {
+// Up to strip_rows rows of a: `stride` apart from the first, or where `at` says. With the latter come places to fetch,
+// one for every fetch_every k of a panel.
+template <class T>
+struct Strip {
+  const T* first;
+  int64_t stride;
+  const T* const* at = nullptr;
+  const void* const* next = nullptr;
+
+  Strip from(int r) const { return at ? Strip{nullptr, 0, at + r, next} : Strip{first + r * stride, stride}; }
+};
+
+// The sums of R rows and V vectors of a panel over `depth`; Apart: the strip has `at` and `next`.
+template <class T, int R, int V, bool Apart>
+SOFTSTEP_INLINE void multiply(Vec<T> (&sum)[R][V], const Strip<T>& strip, const T* b, int64_t depth) {
   constexpr int L = lanes<T>, P = panel_columns<T>;
+  const T* const a = strip.first;
+  const int64_t stride = strip.stride;
+  const T* rows[R];
 #pragma GCC unroll 8
-  for (int r = 0; r < R; ++r)
+  for (int r = 0; r < R; ++r) {
+    rows[r] = Apart ? strip.at[r] : nullptr;
 #pragma GCC unroll 4
     for (int v = 0; v < V; ++v) sum[r][v] = Vec<T>{};
+  }
+  const void* const* next = strip.next;
 #pragma GCC unroll 4
   for (int64_t k = 0; k < depth; ++k, b += P) {
+    if constexpr (Apart)
+      if (k % fetch_every == 0) prefetch(*next++);
     Vec<T> x[V];
 #pragma GCC unroll 4
     for (int v = 0; v < V; ++v) x[v] = load(b + v * L);
 #pragma GCC unroll 8
     for (int r = 0; r < R; ++r) {
-      const Vec<T> y = broadcast<T>(a[r * stride + k]);
+      const Vec<T> y = broadcast<T>(Apart ? rows[r][k] : a[r * stride + k]);
 #pragma GCC unroll 4
       for (int v = 0; v < V; ++v) sum[r][v] = fma<T>(y, x[v], sum[r][v]);
     }
   }
 }
 
-// `rows` rows of a (at most strip_rows) times a panel of `columns` columns: visit(first row, sums) once for every block
-// of rows, the number of rows and of vectors known at compile time.
+// `count` rows times a panel of `columns` columns: visit(first row, sums) once for every block of rows, the number of
+// rows and of vectors known at compile time.
 template <class T, class Visit>
-SOFTSTEP_INLINE void multiply_strip(const T* a, int64_t stride, int rows, const T* b, int64_t depth, int columns,
+SOFTSTEP_INLINE void multiply_strip(const Strip<T>& strip, int count, const T* b, int64_t depth, int columns,
                                     Visit visit) {
   int r = 0;
   const auto block = [&]<int R, int V>(std::integral_constant<int, R>, std::integral_constant<int, V>) {
-    for (; r + R <= rows; r += R) {
+    for (; r + R <= count; r += R) {
       Vec<T> sum[R][V];
-      multiply<T, R, V>(sum, a + r * stride, stride, b, depth);
+      if (strip.at) multiply<T, R, V, true>(sum, strip.from(r), b, depth);
+      else multiply<T, R, V, false>(sum, strip.from(r), b, depth);
       visit(r, sum);
     }
   };
