@@ -66,9 +66,9 @@ def check_squared_errors(x: Any, t: Any, weight: Any) -> None:
     wide = np.broadcast_to(weight, x.shape).astype(LongDouble)
     difference, total = x.astype(LongDouble) - t, wide.sum()
     losses, slopes = wide * difference**2, 2 * wide * difference
-    # A loss: the difference, which counts twice, the square and the weight. A slope: the difference,
-    # the weight, the total's reciprocal and the product with it. Half an eps each. The sums of
-    # losses and of weights come to that.
+    # A loss: the difference, which counts twice, the square and the weight. A slope: the
+    # difference, the weight, the total's reciprocal and the product with it. Half an eps each. The
+    # sums of losses and of weights come to that.
     weights_bound = sum_bound(x.size, np.float64)
     loss_bound = 2.1 * eps(x.dtype) + sum_bound(x.size, x.dtype) + weights_bound
     slope_bound = 2.1 * eps(x.dtype) + weights_bound
