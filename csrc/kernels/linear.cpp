@@ -35,7 +35,8 @@ struct Tiles {
   LinearTiles<T> run;
   TileSource<T> source;
 
-  Tiles(const Features<T>& x, int64_t outputs) : shape(linear_shape(x, outputs)), run(linear_tiles(x)), source(x) {}
+  Tiles(const Features<T>& x, int64_t outputs)
+      : shape(linear_shape(x, outputs)), run(linear_tiles(x, outputs)), source(x) {}
   int64_t size() const { return shape.outputs * shape.stride; }
   // Elements that a thread needs of its own.
   int64_t scratch() const { return 2 * source.scratch(); }

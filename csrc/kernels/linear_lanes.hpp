@@ -12,6 +12,7 @@
 
 #include "kernels/activations.hpp"
 #include "kernels/features.hpp"
+#include "kernels/linear_tiles.hpp"
 #include "kernels/matrix_tiles.hpp"
 #include "parallel.hpp"
 #include "simd/columns.hpp"
@@ -21,12 +22,15 @@ namespace softstep {
 inline constexpr int64_t few_features = 32;  // fewer than 8 outputs are computed here up to so many
 
 // Is this way the best one for such a product? Where the outputs leave lanes empty, only while sums are short; with
-// a few rows the weight is not worth rearranging; and from 65 outputs on packed panels are better, unless there
-// are few rows to pack them for.
+// a few rows the weight is not worth rearranging; long rows that no cache of a core holds come faster by tiles, which
+// fetch them (linear_tiles.hpp); and from 65 outputs on packed panels are better, unless there are few rows to pack
+// them for.
 template <class T>
 bool outputs_in_lanes(int64_t N, int64_t K, int64_t C) {
   if (K <= few_features) return true;
   if (C < 8 || N < (K <= 128 ? 4 : 16)) return false;
+  constexpr int64_t cached = 2 << 20;
+  if (C <= narrow_outputs && K > 256 && N * K * static_cast<int64_t>(sizeof(T)) > cached) return false;
   const bool full = 10 * C >= 9 * blocks_of(C, lanes<T>) * lanes<T>;
   return C <= 64 ? full || K <= 128 : N <= 64 && K <= 256;
 }

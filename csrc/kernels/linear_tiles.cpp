@@ -8,10 +8,10 @@ namespace softstep {
 
 namespace {
 
-constexpr int most_rows = vector_registers / 8;
-template <class T>
-constexpr int row_block = lanes<T> < most_rows ? lanes<T> : most_rows;
-constexpr int class_block = 5;
+// Rows forward, and vectors of features backward, whose sums of NC classes are in registers.
+template <class T, int NC>
+constexpr int row_block = std::min(lanes<T>, vector_registers / (NC <= 2 ? 4 : 8));
+constexpr int class_block = 5;  // at most
 constexpr int cache_line = 64;
 
 // Of the rows that come next a place is fetched with every so many vectors forward, and with every so many rows
@@ -112,26 +112,26 @@ using RowsAhead = Ahead<place_bytes<T, X>>;
 template <class T, class X, int NC>
 SOFTSTEP_INLINE void forward_block(Vec<T>* sums, const X* const* rows, const T* weight, const LinearShape<T>& shape,
                                    int64_t begin, int64_t end, bool first, const char* const* next) {
-  constexpr int L = lanes<T>;
+  constexpr int L = lanes<T>, R = row_block<T, NC>;
   const int64_t lead = shape.lead, between = shape.outputs * L;
-  const X* at[row_block<T>];
-#pragma GCC unroll 4
-  for (int r = 0; r < row_block<T>; ++r) at[r] = rows[r];
+  const X* at[R];
+#pragma GCC unroll 8
+  for (int r = 0; r < R; ++r) at[r] = rows[r];
   weight += begin / L * between;
-  Vec<T> acc[NC][row_block<T>];
+  Vec<T> acc[NC][R];
 #pragma GCC unroll 5
   for (int c = 0; c < NC; ++c)
-#pragma GCC unroll 4
-    for (int r = 0; r < row_block<T>; ++r) acc[c][r] = first ? Vec<T>{} : sums[c * L + r];
+#pragma GCC unroll 8
+    for (int r = 0; r < R; ++r) acc[c][r] = first ? Vec<T>{} : sums[c * L + r];
   const auto multiply_add = [&]<bool Whole>(std::bool_constant<Whole>, int64_t k) {
-    Vec<T> x[row_block<T>];
-#pragma GCC unroll 4
-    for (int r = 0; r < row_block<T>; ++r) x[r] = features<T, X, Whole>(at[r], k, lead, shape);
+    Vec<T> x[R];
+#pragma GCC unroll 8
+    for (int r = 0; r < R; ++r) x[r] = features<T, X, Whole>(at[r], k, lead, shape);
 #pragma GCC unroll 5
     for (int c = 0; c < NC; ++c) {
       const Vec<T> w = load(weight + c * L);
-#pragma GCC unroll 4
-      for (int r = 0; r < row_block<T>; ++r) acc[c][r] = fma<T>(w, x[r], acc[c][r]);
+#pragma GCC unroll 8
+      for (int r = 0; r < R; ++r) acc[c][r] = fma<T>(w, x[r], acc[c][r]);
     }
     weight += between;
   };
@@ -149,38 +149,25 @@ SOFTSTEP_INLINE void forward_block(Vec<T>* sums, const X* const* rows, const T* 
   if (k < end) multiply_add(std::false_type{}, k);
 #pragma GCC unroll 5
   for (int c = 0; c < NC; ++c)
-#pragma GCC unroll 4
-    for (int r = 0; r < row_block<T>; ++r) sums[c * L + r] = acc[c][r];
+#pragma GCC unroll 8
+    for (int r = 0; r < R; ++r) sums[c * L + r] = acc[c][r];
 }
 
-// visit(how many, first) for blocks of classes, the number known at compile time.
-template <class Visit>
+// visit(how many, first) for blocks of classes, of Most and of one less, the number known at compile time.
+template <int Most, class Visit>
 SOFTSTEP_INLINE void for_class_blocks(int64_t outputs, Visit visit) {
-  int64_t first = 0;
-  for (; first + class_block <= outputs; first += class_block) visit(std::integral_constant<int, class_block>{}, first);
-  switch (outputs - first) {
-    case 4:
-      visit(std::integral_constant<int, 4>{}, first);
-      break;
-    case 3:
-      visit(std::integral_constant<int, 3>{}, first);
-      break;
-    case 2:
-      visit(std::integral_constant<int, 2>{}, first);
-      break;
-    case 1:
-      visit(std::integral_constant<int, 1>{}, first);
-      break;
-    default:
-      break;
-  }
+  const int64_t whole = outputs - (Most - 1) * blocks_of(outputs, class_block);  // blocks of Most
+  for (int64_t first = 0; first < whole * Most; first += Most) visit(std::integral_constant<int, Most>{}, first);
+  if constexpr (Most > 3)  // up to 3 outputs are one block, and 6 are two of 3
+    for (int64_t first = whole * Most; first < outputs; first += Most - 1)
+      visit(std::integral_constant<int, Most - 1>{}, first);
 }
 
 // The sums of up to `lanes` rows and all classes over the vectors of features begin .. end: sums[c * lanes + r].
-template <class T, class X>
+template <class T, class X, int Most>
 void forward_chain(Vec<T>* sums, const X* const* rows, int count, RowsAhead<T, X>& ahead, const T* weight,
                    const LinearShape<T>& shape, int64_t begin, int64_t end) {
-  constexpr int L = lanes<T>, R = row_block<T>;
+  constexpr int L = lanes<T>, R = row_block<T, Most>;
   const int64_t passes = blocks_of(shape.outputs, class_block);
   const int64_t blocks = std::max<int64_t>(blocks_of(end - begin, block_vectors(shape.outputs)), 1);
   if (count <= L - R) std::fill(sums, sums + shape.outputs * L, Vec<T>{});
@@ -190,7 +177,7 @@ void forward_chain(Vec<T>* sums, const X* const* rows, int count, RowsAhead<T, X
     const int64_t places = (to - from) / L / place_vectors<T, X>;
     for (int r = 0; r < count; r += R) {
       const char* const* next = ahead.take(passes * places);
-      for_class_blocks(shape.outputs, [&]<int NC>(std::integral_constant<int, NC>, int64_t first) {
+      for_class_blocks<Most>(shape.outputs, [&]<int NC>(std::integral_constant<int, NC>, int64_t first) {
         forward_block<T, X, NC>(sums + first * L + r, rows + r, weight + first * L, shape, from, to, block == 0, next);
         next += places;
       });
@@ -198,7 +185,7 @@ void forward_chain(Vec<T>* sums, const X* const* rows, int count, RowsAhead<T, X
   }
 }
 
-template <class T, class X>
+template <class T, class X, int Most>
 void forward(T* logits, TileRows& x, const T* weight, const T* bias, const LinearShape<T>& shape) {
   constexpr int L = lanes<T>;
   const X* const* rows = reinterpret_cast<const X* const*>(x.rows);
@@ -208,7 +195,7 @@ void forward(T* logits, TileRows& x, const T* weight, const T* bias, const Linea
   for (int group = 0; group < x.count; group += L)
     for (int64_t begin = 0; begin == 0 || begin < vectors; begin += chain_vectors) {
       const int64_t end = std::min<int64_t>(begin + chain_vectors, vectors);
-      forward_chain<T, X>(sums, rows + group, std::min(x.count - group, L), ahead, weight, shape, begin, end);
+      forward_chain<T, X, Most>(sums, rows + group, std::min(x.count - group, L), ahead, weight, shape, begin, end);
       for (int64_t c = 0; c < shape.outputs; ++c) {
         T* place = logits + tile_place<T>(group, c, shape.outputs);
         const Vec<T> before = begin ? load(place) : broadcast<T>(bias ? bias[c] : T(0));
@@ -229,12 +216,12 @@ SOFTSTEP_INLINE void backward_block(T* dweight, const TileRows& x, const T* dlog
   Vec<T> acc[NC][V] = {};
   const auto add_row = [&](const X* row, const T* gradients) {
     Vec<T> xv[V];
-#pragma GCC unroll 4
+#pragma GCC unroll 8
     for (int v = 0; v < V; ++v) xv[v] = features<T, X, Whole>(row, k + v * apart, lead, shape);
 #pragma GCC unroll 5
     for (int c = 0; c < NC; ++c) {
       const Vec<T> g = broadcast<T>(gradients[c * L]);
-#pragma GCC unroll 4
+#pragma GCC unroll 8
       for (int v = 0; v < V; ++v) acc[c][v] = fma<T>(g, xv[v], acc[c][v]);
     }
   };
@@ -253,33 +240,33 @@ SOFTSTEP_INLINE void backward_block(T* dweight, const TileRows& x, const T* dlog
   }
 #pragma GCC unroll 5
   for (int c = 0; c < NC; ++c)
-#pragma GCC unroll 4
+#pragma GCC unroll 8
     for (int v = 0; v < V; ++v) {
       const int64_t place = v * step + c * L;
       store(dweight + place, first ? acc[c][v] : load(dweight + place) + acc[c][v]);
     }
 }
 
-template <class T, class X>
+template <class T, class X, int Most>
 void backward(T* dweight, T* dbias, TileRows& x, const T* dlogits, const LinearShape<T>& shape, bool first) {
   const int64_t outputs = shape.outputs;
   const int64_t edges = shape.lead ? 1 : 0, inner = std::max<int64_t>(shape.stride / lanes<T> - 2 * edges, 0);
+  // Most times this many vectors of sums fill the registers, as in forward
+  constexpr std::integral_constant<int, row_block<T, Most>> several;
+  constexpr std::integral_constant<int, 1> one;
   const int64_t passes = blocks_of(outputs, class_block);
   RowsAhead<T, X> ahead(x, shape.features * static_cast<int64_t>(sizeof(X)));
-  const int64_t calls = passes * (inner / row_block<T> + inner % row_block<T> + edges);
+  const int64_t calls = passes * (inner / several + inner % several + edges);
   const int64_t places = std::clamp<int64_t>(blocks_of(ahead.left(), std::max<int64_t>(calls, 1)),
                                              x.count / place_vectors<T, X>, RowsAhead<T, X>::most);
   // Features outermost: while they are in the first-level cache, all classes use them.
   const auto classes = [&]<bool Whole, int V>(std::bool_constant<Whole>, std::integral_constant<int, V>, int64_t k,
                                               int64_t apart = lanes<T>) {
-    for_class_blocks(outputs, [&]<int NC>(std::integral_constant<int, NC>, int64_t c) {
+    for_class_blocks<Most>(outputs, [&]<int NC>(std::integral_constant<int, NC>, int64_t c) {
       backward_block<T, X, Whole, NC, V>(dweight + c * lanes<T>, x, dlogits + c * lanes<T>, k, apart, shape, first,
                                          ahead.take(places), places);
     });
   };
-  // class_block times this many vectors of sums fill the registers, as in forward
-  constexpr std::integral_constant<int, row_block<T>> several;
-  constexpr std::integral_constant<int, 1> one;
   const int64_t columns = shape.lead + shape.features, whole = columns / lanes<T> * lanes<T>;
   int64_t k = shape.lead ? lanes<T> : 0;
   for (; k + several * lanes<T> <= whole; k += several * lanes<T>) classes(std::true_type{}, several, k);
@@ -304,9 +291,24 @@ bool read_directly(const Features<T>& x) {
 }
 
 template <class T>
-LinearTiles<T> linear_tiles(const Features<T>& x) {
-  if (read_directly(x) && x.type == Feature::uint8) return {forward<T, std::uint8_t>, backward<T, std::uint8_t>};
-  return {forward<T, T>, backward<T, T>};
+LinearTiles<T> linear_tiles(const Features<T>& x, int64_t outputs) {
+  const bool bytes = read_directly(x) && x.type == Feature::uint8;
+  const auto tiles = [&]<int Most>(std::integral_constant<int, Most>) -> LinearTiles<T> {
+    if (bytes) return {forward<T, std::uint8_t, Most>, backward<T, std::uint8_t, Most>};
+    return {forward<T, T, Most>, backward<T, T, Most>};
+  };
+  switch (blocks_of(outputs, blocks_of(outputs, class_block))) {  // blocks as equal as can be
+    case 1:
+      return tiles(std::integral_constant<int, 1>{});
+    case 2:
+      return tiles(std::integral_constant<int, 2>{});
+    case 3:
+      return tiles(std::integral_constant<int, 3>{});
+    case 4:
+      return tiles(std::integral_constant<int, 4>{});
+    default:
+      return tiles(std::integral_constant<int, class_block>{});
+  }
 }
 
 template <class T>
@@ -341,7 +343,7 @@ template bool read_directly(const Features<float>&);
 template bool read_directly(const Features<double>&);
 template LinearShape<float> linear_shape(const Features<float>&, int64_t);
 template LinearShape<double> linear_shape(const Features<double>&, int64_t);
-template LinearTiles<float> linear_tiles(const Features<float>&);
-template LinearTiles<double> linear_tiles(const Features<double>&);
+template LinearTiles<float> linear_tiles(const Features<float>&, int64_t);
+template LinearTiles<double> linear_tiles(const Features<double>&, int64_t);
 
 }  // namespace softstep

@@ -91,7 +91,7 @@ template <class T>
 bool read_directly(const Features<T>& x);
 
 template <class T>
-LinearTiles<T> linear_tiles(const Features<T>& x);
+LinearTiles<T> linear_tiles(const Features<T>& x, int64_t outputs);
 
 template <class T>
 LinearShape<T> linear_shape(const Features<T>& x, int64_t outputs);

@@ -24,7 +24,7 @@ class Network {
         x_(features_of(p)),
         source_(x_),
         shape_(linear_shape(x_, p.outputs)),
-        tiles_(linear_tiles(x_)),
+        tiles_(linear_tiles(x_, p.outputs)),
         weight_(size()),
         scale_(folded() ? size() : 0) {
     pack_weight(weight_.data(), p.weight, shape_, p.x.columns);
