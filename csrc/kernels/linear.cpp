@@ -117,9 +117,12 @@ void forward_to_few(T* logits, const Features<T>& x, const T* weight, const T* b
                     Activation activation, int threads) {
   const Tiles<T> tiles(x, C);
   for_products(x, N, weight, x.columns, bias, tiles, threads, [&](const T* tile, int64_t row, int rows) {
-    for (int r = 0; r < rows; r += lanes<T>)
-      store_columns<T>(logits + (row + r) * C, C, reinterpret_cast<const Vec<T>*>(tile + tile_place<T>(r, 0, C)),
-                       std::min(lanes<T>, rows - r), static_cast<int>(C));
+    for (int r = 0; r < rows; r += lanes<T>) {
+      const Vec<T>* const columns = reinterpret_cast<const Vec<T>*>(tile + tile_place<T>(r, 0, C));
+      const int some = std::min(lanes<T>, rows - r);
+      if (C == 1) store_partial(logits + row + r, *columns, some);
+      else store_columns<T>(logits + (row + r) * C, C, columns, some, static_cast<int>(C));
+    }
     if (activation != Activation::none) activate_row(logits + row * C, rows * C, activation);
   });
 }

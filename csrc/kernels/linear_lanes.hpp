@@ -125,6 +125,30 @@ class LaneProduct {
   }
 
   void to_few(const T* copy, int64_t row, int64_t rows) const {
+    switch (in_place() && !x_.order && x_.row_stride() == K_ ? K_ : 0) {
+      case 1:
+        return to_few_from<1>(copy, row, rows);
+      case 2:
+        return to_few_from<2>(copy, row, rows);
+      case 3:
+        return to_few_from<3>(copy, row, rows);
+      case 4:
+        return to_few_from<4>(copy, row, rows);
+      case 5:
+        return to_few_from<5>(copy, row, rows);
+      case 6:
+        return to_few_from<6>(copy, row, rows);
+      case 7:
+        return to_few_from<7>(copy, row, rows);
+      default:
+        return to_few_from<0>(copy, row, rows);
+    }
+  }
+
+  // Width is that of rows without a gap, or 0.
+  template <int Width>
+  void to_few_from(const T* copy, int64_t row, int64_t rows) const {
+    const int64_t width = Width ? Width : K_;
     Vec<T> columns[few_features + L], sums[8 + L];  // store_columns, too, takes whole blocks
     T gathered[L * few_features];
     for (int64_t r = row; r < row + rows; r += L) {
@@ -135,10 +159,12 @@ class LaneProduct {
         for (int64_t i = 0; i < count; ++i) std::copy_n(row_of(copy, row, r - row + i), K_, gathered + i * K_);
         x = gathered, stride = K_;
       }
-      load_few_columns(columns, x, stride, count, K_);
+      if (Width && count == L) load_adjoining_columns<T, Width ? Width : 1>(columns, x);
+      else load_columns<T>(columns, x, stride, static_cast<int>(count), static_cast<int>(width));
       for (int64_t c = 0; c < C_; ++c) {
         sums[c] = broadcast<T>(bias_ ? bias_[c] : T(0));
-        for (int64_t k = 0; k < K_; ++k) sums[c] = fma<T>(broadcast<T>(weight_[c * K_ + k]), columns[k], sums[c]);
+        for (int64_t k = 0; k < width; ++k)
+          sums[c] = fma<T>(broadcast<T>(weight_[c * width + k]), columns[k], sums[c]);
       }
       if (C_ == 1) store_partial(out_ + r, sums[0], static_cast<int>(count));
       else store_columns<T>(out_ + r * C_, C_, sums, static_cast<int>(count), static_cast<int>(C_));
@@ -171,7 +197,7 @@ class LaneProduct {
   const Features<T>& x_;
   const T *weight_, *bias_;
   int64_t N_, K_, C_;
-  int64_t tile_rows_ = std::clamp<int64_t>((1 << 20) / std::max<int64_t>(K_, 1) / 8 * 8, 8, 128);
+  int64_t tile_rows_ = std::clamp<int64_t>((1 << 20) / std::max<int64_t>(K_, 1) / 8 * 8, 8, C_ < 8 ? 1024 : 128);
   int64_t depth_ = blocks_of(std::max<int64_t>(K_, 1), blocks_of(std::max<int64_t>(K_, 1), most_depth));
 };
 
