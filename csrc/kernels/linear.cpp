@@ -12,7 +12,8 @@ namespace softstep {
 
 namespace {
 
-constexpr int64_t rows_per_task = 4 * tile_rows;
+// Rows that a thread takes at once: tiles enough to be worth it, and tasks enough for all threads.
+int64_t rows_per_task(int64_t N) { return std::clamp<int64_t>(blocks_of(N, 16 * 16) * 16, 16, 4 * tile_rows); }
 constexpr int64_t chain_rows = 16 * tile_rows;  // of one unbroken sum
 
 double nanoseconds(int64_t N, int64_t K, int64_t C) {
@@ -100,11 +101,12 @@ void for_products(const Features<T>& x, int64_t N, const T* others, int64_t stri
   const Team team(threads, nanoseconds(N, x.columns, tiles.shape.outputs));
   const Scratch<T> scratch(static_cast<std::size_t>(team.threads() * tiles.scratch()));
   Packed<T> packed(others, stride, tiles, team.threads());
-  for_tiles(blocks_of(N, rows_per_task), team, [&](int64_t task, int thread) {
+  const int64_t height = rows_per_task(N);
+  for_tiles(blocks_of(N, height), team, [&](int64_t task, int thread) {
     const T* const factors = packed.of(thread);
     alignas(64) T tile[narrow_outputs * tile_rows];
-    for_row_tiles(tiles.source, scratch.data() + thread * tiles.scratch(), task * rows_per_task,
-                  std::min((task + 1) * rows_per_task, N), [&](TileRows& rows, int64_t row) {
+    for_row_tiles(tiles.source, scratch.data() + thread * tiles.scratch(), task * height,
+                  std::min((task + 1) * height, N), [&](TileRows& rows, int64_t row) {
                     tiles.run.forward(tile, rows, factors, bias, tiles.shape);
                     take(tile, row, rows.count);
                   });
@@ -239,7 +241,8 @@ template <class T>
 void input_gradient_of_few(T* dx, const T* weight, const T* dlogits, int64_t N, int64_t K, int64_t C, int threads) {
   constexpr int L = lanes<T>, V = vector_registers / 8;
   const Team team(threads, nanoseconds(N, K, C));
-  for_tiles(blocks_of(N, rows_per_task), team, [&](int64_t task, int) {
+  const int64_t height = rows_per_task(N);
+  for_tiles(blocks_of(N, height), team, [&](int64_t task, int) {
     const auto strip = [&]<int R>(std::integral_constant<int, R>, int64_t row) {
       int64_t k = 0;
       for (; k + V * L <= K; k += V * L)
@@ -248,8 +251,8 @@ void input_gradient_of_few(T* dx, const T* weight, const T* dlogits, int64_t N, 
         input_gradient<T, R, 1>(dx + row * K + k, weight + k, dlogits + row * C, K, C,
                                 static_cast<int>(std::min<int64_t>(L, K - k)));
     };
-    const int64_t end = std::min((task + 1) * rows_per_task, N);
-    int64_t row = task * rows_per_task;
+    const int64_t end = std::min((task + 1) * height, N);
+    int64_t row = task * height;
     for (; row + 4 <= end; row += 4) strip(std::integral_constant<int, 4>{}, row);
     for (; row < end; ++row) strip(std::integral_constant<int, 1>{}, row);
   });
