@@ -163,8 +163,7 @@ class LaneProduct {
       else load_columns<T>(columns, x, stride, static_cast<int>(count), static_cast<int>(width));
       for (int64_t c = 0; c < C_; ++c) {
         sums[c] = broadcast<T>(bias_ ? bias_[c] : T(0));
-        for (int64_t k = 0; k < width; ++k)
-          sums[c] = fma<T>(broadcast<T>(weight_[c * width + k]), columns[k], sums[c]);
+        for (int64_t k = 0; k < width; ++k) sums[c] = fma<T>(broadcast<T>(weight_[c * width + k]), columns[k], sums[c]);
       }
       if (C_ == 1) store_partial(out_ + r, sums[0], static_cast<int>(count));
       else store_columns<T>(out_ + r * C_, C_, sums, static_cast<int>(count), static_cast<int>(C_));

@@ -8,6 +8,7 @@ namespace {
 
 constexpr int64_t copied_bytes = 8 << 20;   // of a block of a
 constexpr int64_t rows_copied = 32;         // at a time
+constexpr int64_t few_columns = 256;        // that each thread packs, so that it multiplies the rows it has copied
 constexpr int64_t rows_shared = 64;         // at the least, of a group that threads share
 constexpr int64_t output_bytes = 16 << 20;  // of a block of the output that is passed over once for each block of k
 constexpr int64_t fewest_columns = 2048;    // that a block of a is copied for
@@ -141,40 +142,60 @@ void matrix_product(T* out, const Operand<T>& a, const Operand<T>& b, int64_t M,
       const int64_t groups =
           std::min(blocks_of(blocks_of(vectors, group_panels * panel_vectors), team.threads()) * team.threads(),
                    blocks_of(vectors, panel_vectors));
-      const bool by_rows = share == Share::rows && rows >= rows_shared * team.threads();
+      const bool by_rows = (share == Share::rows && rows >= rows_shared * team.threads()) ||
+                           (!in_place && N <= few_columns && rows >= strip_rows * team.threads());
       const int64_t runs = team.threads() == 1 ? 1
                            : by_rows           ? team.threads()
                                                : std::max(blocks_of(team.threads(), groups), rows / rows_shared);
-      for (int64_t k = 0; k == 0 || k < K; k += depth) {
+      const auto block_at = [&](int64_t k) {
         const int64_t some = std::min(depth, K - k);
-        if (!in_place)
-          for_tiles(blocks_of(rows, rows_copied), team, [&](int64_t tile, int) {
-            const int64_t r = tile * rows_copied;
-            copy_rows(copy.data() + r * copied_stride<T>(some), a, row + r, std::min(rows_copied, rows - r), k, some,
-                      std::max<int64_t>(rows - r - rows_copied, 0));
-          });
-        std::fill(holds.begin(), holds.end(), -1);
-        const Block<T> block{out + row * N,
-                             N,
-                             in_place ? static_cast<const T*>(a.data) + (a.order ? 0 : row * a.row) + k : copy.data(),
-                             in_place ? a.row : copied_stride<T>(some),
-                             in_place && a.order ? a.order + row : nullptr,
-                             rows,
-                             some,
-                             finish.bias,
-                             finish.add || k > 0,
-                             k + some >= K ? finish.activation : Activation::none};
-        for_tiles(groups * runs, team, [&](int64_t task, int thread, Interrupt& interrupt) {
-          const int64_t group = by_rows ? task % groups : task / runs, run = by_rows ? task / groups : task % runs;
-          const int64_t left = vectors * group / groups * L;
-          const Panels<T> panels{std::min(vectors * (group + 1) / groups * L, columns) - left};
-          T* const own = packed.data() + thread * group_panels * P * depth;
-          if (int64_t& held = holds[static_cast<std::size_t>(thread)]; held != group) {
-            pack_panels(own, b, column + left, panels, 0, panels.count(), k, k + some);
-            held = group;
+        return Block<T>{out + row * N,
+                        N,
+                        in_place ? static_cast<const T*>(a.data) + (a.order ? 0 : row * a.row) + k : copy.data(),
+                        in_place ? a.row : copied_stride<T>(some),
+                        in_place && a.order ? a.order + row : nullptr,
+                        rows,
+                        some,
+                        finish.bias,
+                        finish.add || k > 0,
+                        k + some >= K ? finish.activation : Activation::none};
+      };
+      const auto copy_some = [&](const Block<T>& block, int64_t k, int64_t r, int64_t end) {
+        copy_rows(copy.data() + r * block.stride, a, row + r, std::min(rows_copied, end - r), k, block.depth,
+                  std::max<int64_t>(end - r - rows_copied, 0));
+      };
+      const auto multiply = [&](const Block<T>& block, int64_t k, int64_t group, int64_t run, bool pack, int thread,
+                                Interrupt& interrupt) {
+        const int64_t left = vectors * group / groups * L;
+        const Panels<T> panels{std::min(vectors * (group + 1) / groups * L, columns) - left};
+        T* const own = packed.data() + thread * group_panels * P * depth;
+        if (pack) pack_panels(own, b, column + left, panels, 0, panels.count(), k, k + block.depth);
+        multiply_group(block, rows * run / runs, rows * (run + 1) / runs, own, panels, column + left, interrupt,
+                       thread);
+      };
+      if (by_rows) {
+        for_tiles(runs, team, [&](int64_t run, int thread, Interrupt& interrupt) {
+          for (int64_t k = 0; (k == 0 || k < K) && !interrupt.check(thread); k += depth) {
+            const Block<T> block = block_at(k);
+            const int64_t end = rows * (run + 1) / runs;
+            if (!in_place)
+              for (int64_t r = rows * run / runs; r < end; r += rows_copied) copy_some(block, k, r, end);
+            for (int64_t group = 0; group < groups; ++group) multiply(block, k, group, run, true, thread, interrupt);
           }
-          multiply_group(block, rows * run / runs, rows * (run + 1) / runs, own, panels, column + left, interrupt,
-                         thread);
+        });
+        continue;
+      }
+      for (int64_t k = 0; k == 0 || k < K; k += depth) {
+        const Block<T> block = block_at(k);
+        if (!in_place)
+          for_tiles(blocks_of(rows, rows_copied), team,
+                    [&](int64_t tile, int) { copy_some(block, k, tile * rows_copied, rows); });
+        std::fill(holds.begin(), holds.end(), -1);
+        for_tiles(groups * runs, team, [&](int64_t task, int thread, Interrupt& interrupt) {
+          int64_t& held = holds[static_cast<std::size_t>(thread)];
+          const int64_t group = task / runs;
+          multiply(block, k, group, task % runs, held != group, thread, interrupt);
+          held = group;
         });
       }
     }

@@ -5,7 +5,8 @@
 // into blocks of columns that do. A block of a that cannot be read where it lies is copied by all threads. Then each
 // packs a group of panels of its own (matrix_tiles.hpp), which stays in its second-level cache, and goes over the
 // block's rows a strip at a time, which stays in the first. Where there are fewer groups than threads, several pack the
-// same one and share the rows.
+// same one and share the rows. A small b is packed by every thread for itself, which then goes over its own rows of a
+// from the first k to the last and meets no other.
 //
 // Numerics: each element is a chain over the k of a block, the blocks added in order, starting from the bias: the order
 // depends on K alone.
@@ -25,9 +26,9 @@ struct Finish {
   bool add = false;
 };
 
-// What threads share out: groups of columns, or rows, all groups of which each then packs for itself. Lines that
-// another processor has written are slow to read: outputs of a layer that are columns of its product, rows of its
-// weights and rows of their gradient should be one thread's, as they are in an optimizer's step.
+// What threads share out of a large product: groups of columns, or rows, all groups of which each then packs for
+// itself. Lines that another processor has written are slow to read: outputs of a layer that are columns of its
+// product, rows of its weights and rows of their gradient should be one thread's, as they are in an optimizer's step.
 enum class Share { columns, rows };
 
 template <class T>
