@@ -147,22 +147,27 @@ void matrix_product(T* out, const Operand<T>& a, const Operand<T>& b, int64_t M,
       const int64_t runs = team.threads() == 1 ? 1
                            : by_rows           ? team.threads()
                                                : std::max(blocks_of(team.threads(), groups), rows / rows_shared);
-      const auto block_at = [&](int64_t k) {
-        const int64_t some = std::min(depth, K - k);
-        return Block<T>{out + row * N,
-                        N,
-                        in_place ? static_cast<const T*>(a.data) + (a.order ? 0 : row * a.row) + k : copy.data(),
-                        in_place ? a.row : copied_stride<T>(some),
-                        in_place && a.order ? a.order + row : nullptr,
-                        rows,
-                        some,
-                        finish.bias,
-                        finish.add || k > 0,
-                        k + some >= K ? finish.activation : Activation::none};
+      // The last block of k may have rows that are shorter and closer; those from `first` on keep to their own place.
+      const auto copy_of = [&](int64_t some, int64_t first) {
+        return copy.data() + first * (stride - copied_stride<T>(some));
       };
-      const auto copy_some = [&](const Block<T>& block, int64_t k, int64_t r, int64_t end) {
-        copy_rows(copy.data() + r * block.stride, a, row + r, std::min(rows_copied, end - r), k, block.depth,
-                  std::max<int64_t>(end - r - rows_copied, 0));
+      const auto block_at = [&](int64_t k, int64_t first) {
+        const int64_t some = std::min(depth, K - k);
+        return Block<T>{
+            out + row * N,
+            N,
+            in_place ? static_cast<const T*>(a.data) + (a.order ? 0 : row * a.row) + k : copy_of(some, first),
+            in_place ? a.row : copied_stride<T>(some),
+            in_place && a.order ? a.order + row : nullptr,
+            rows,
+            some,
+            finish.bias,
+            finish.add || k > 0,
+            k + some >= K ? finish.activation : Activation::none};
+      };
+      const auto copy_some = [&](const Block<T>& block, int64_t k, int64_t first, int64_t r, int64_t end) {
+        copy_rows(copy_of(block.depth, first) + r * block.stride, a, row + r, std::min(rows_copied, end - r), k,
+                  block.depth, std::max<int64_t>(end - r - rows_copied, 0));
       };
       const auto multiply = [&](const Block<T>& block, int64_t k, int64_t group, int64_t run, bool pack, int thread,
                                 Interrupt& interrupt) {
@@ -176,20 +181,20 @@ void matrix_product(T* out, const Operand<T>& a, const Operand<T>& b, int64_t M,
       if (by_rows) {
         for_tiles(runs, team, [&](int64_t run, int thread, Interrupt& interrupt) {
           for (int64_t k = 0; (k == 0 || k < K) && !interrupt.check(thread); k += depth) {
-            const Block<T> block = block_at(k);
-            const int64_t end = rows * (run + 1) / runs;
+            const int64_t first = rows * run / runs, end = rows * (run + 1) / runs;
+            const Block<T> block = block_at(k, first);
             if (!in_place)
-              for (int64_t r = rows * run / runs; r < end; r += rows_copied) copy_some(block, k, r, end);
+              for (int64_t r = first; r < end; r += rows_copied) copy_some(block, k, first, r, end);
             for (int64_t group = 0; group < groups; ++group) multiply(block, k, group, run, true, thread, interrupt);
           }
         });
         continue;
       }
       for (int64_t k = 0; k == 0 || k < K; k += depth) {
-        const Block<T> block = block_at(k);
+        const Block<T> block = block_at(k, 0);
         if (!in_place)
           for_tiles(blocks_of(rows, rows_copied), team,
-                    [&](int64_t tile, int) { copy_some(block, k, tile * rows_copied, rows); });
+                    [&](int64_t tile, int) { copy_some(block, k, 0, tile * rows_copied, rows); });
         std::fill(holds.begin(), holds.end(), -1);
         for_tiles(groups * runs, team, [&](int64_t task, int thread, Interrupt& interrupt) {
           int64_t& held = holds[static_cast<std::size_t>(thread)];
