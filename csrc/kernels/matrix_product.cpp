@@ -132,18 +132,23 @@ void matrix_product(T* out, const Operand<T>& a, const Operand<T>& b, int64_t M,
   const bool in_place = multiplied_in_place(a);
   const Scratch<T> copy(static_cast<std::size_t>(in_place ? 0 : height * stride));
   const Scratch<T> packed(static_cast<std::size_t>(team.threads() * group_panels * P * depth));
-  std::vector<int64_t> holds(static_cast<std::size_t>(team.threads()));  // the group that a thread has packed
+  struct Held {
+    int64_t group;
+    Panels<T> panels;
+  };
+  std::vector<Held> holds(static_cast<std::size_t>(team.threads()));  // what a thread has packed
   for (int64_t row = 0; row < M; row += height) {
     const int64_t rows = std::min(height, M - row);
     for (int64_t column = 0; column < N; column += width) {
       // Groups of panels, all of them as wide but for a vector. As many for every thread, or as many runs of rows,
       // where it can be; and runs short enough to be shared out at the end.
       const int64_t columns = std::min(width, N - column), vectors = blocks_of(columns, L);
-      const int64_t groups =
-          std::min(blocks_of(blocks_of(vectors, group_panels * panel_vectors), team.threads()) * team.threads(),
-                   blocks_of(vectors, panel_vectors));
       const bool by_rows = (share == Share::rows && rows >= rows_shared * team.threads()) ||
                            (!in_place && N <= few_columns && rows >= strip_rows * team.threads());
+      const int64_t fewest = blocks_of(vectors, group_panels * panel_vectors);
+      const int64_t groups =
+          by_rows ? fewest
+                  : std::min(blocks_of(fewest, team.threads()) * team.threads(), blocks_of(vectors, panel_vectors));
       const int64_t runs = team.threads() == 1 ? 1
                            : by_rows           ? team.threads()
                                                : std::max(blocks_of(team.threads(), groups), rows / rows_shared);
@@ -169,23 +174,30 @@ void matrix_product(T* out, const Operand<T>& a, const Operand<T>& b, int64_t M,
         copy_rows(copy_of(block.depth, first) + r * block.stride, a, row + r, std::min(rows_copied, end - r), k,
                   block.depth, std::max<int64_t>(end - r - rows_copied, 0));
       };
-      const auto multiply = [&](const Block<T>& block, int64_t k, int64_t group, int64_t run, bool pack, int thread,
-                                Interrupt& interrupt) {
-        const int64_t left = vectors * group / groups * L;
-        const Panels<T> panels{std::min(vectors * (group + 1) / groups * L, columns) - left};
-        T* const own = packed.data() + thread * group_panels * P * depth;
-        if (pack) pack_panels(own, b, column + left, panels, 0, panels.count(), k, k + block.depth);
-        multiply_group(block, rows * run / runs, rows * (run + 1) / runs, own, panels, column + left, interrupt,
-                       thread);
+      const auto left_of = [&](int64_t group) { return vectors * group / groups * L; };
+      const auto pack = [&](const Block<T>& block, int64_t k, int64_t group, int thread) {
+        const Panels<T> panels{std::min(left_of(group + 1), columns) - left_of(group)};
+        pack_panels(packed.data() + thread * group_panels * P * depth, b, column + left_of(group), panels, 0,
+                    panels.count(), k, k + block.depth);
+        return panels;
+      };
+      const auto multiply = [&](const Block<T>& block, int64_t group, const Panels<T>& panels, int64_t top,
+                                int64_t bottom, int thread, Interrupt& interrupt) {
+        multiply_group(block, top, bottom, packed.data() + thread * group_panels * P * depth, panels,
+                       column + left_of(group), interrupt, thread);
       };
       if (by_rows) {
         for_tiles(runs, team, [&](int64_t run, int thread, Interrupt& interrupt) {
-          for (int64_t k = 0; (k == 0 || k < K) && !interrupt.check(thread); k += depth) {
-            const int64_t first = rows * run / runs, end = rows * (run + 1) / runs;
+          const int64_t first = rows * run / runs, end = rows * (run + 1) / runs;
+          for (int64_t k = 0; k == 0 || k < K; k += depth) {
             const Block<T> block = block_at(k, first);
-            if (!in_place)
-              for (int64_t r = first; r < end; r += rows_copied) copy_some(block, k, first, r, end);
-            for (int64_t group = 0; group < groups; ++group) multiply(block, k, group, run, true, thread, interrupt);
+            for (int64_t group = 0; group < groups; ++group) {
+              const Panels<T> panels = pack(block, k, group, thread);
+              for (int64_t r = first; r < end && !interrupt.check(thread); r += rows_copied) {
+                if (!in_place && group == 0) copy_some(block, k, first, r, end);
+                multiply(block, group, panels, r, std::min(r + rows_copied, end), thread, interrupt);
+              }
+            }
           }
         });
         continue;
@@ -195,12 +207,12 @@ void matrix_product(T* out, const Operand<T>& a, const Operand<T>& b, int64_t M,
         if (!in_place)
           for_tiles(blocks_of(rows, rows_copied), team,
                     [&](int64_t tile, int) { copy_some(block, k, 0, tile * rows_copied, rows); });
-        std::fill(holds.begin(), holds.end(), -1);
+        std::fill(holds.begin(), holds.end(), Held{-1, {}});
         for_tiles(groups * runs, team, [&](int64_t task, int thread, Interrupt& interrupt) {
-          int64_t& held = holds[static_cast<std::size_t>(thread)];
-          const int64_t group = task / runs;
-          multiply(block, k, group, task % runs, held != group, thread, interrupt);
-          held = group;
+          const int64_t group = task / runs, run = task % runs;
+          auto& [held, panels] = holds[static_cast<std::size_t>(thread)];
+          if (held != group) panels = pack(block, k, group, thread), held = group;
+          multiply(block, group, panels, rows * run / runs, rows * (run + 1) / runs, thread, interrupt);
         });
       }
     }
