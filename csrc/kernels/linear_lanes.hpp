@@ -125,24 +125,8 @@ class LaneProduct {
   }
 
   void to_few(const T* copy, int64_t row, int64_t rows) const {
-    switch (in_place() && !x_.order && x_.row_stride() == K_ ? K_ : 0) {
-      case 1:
-        return to_few_from<1>(copy, row, rows);
-      case 2:
-        return to_few_from<2>(copy, row, rows);
-      case 3:
-        return to_few_from<3>(copy, row, rows);
-      case 4:
-        return to_few_from<4>(copy, row, rows);
-      case 5:
-        return to_few_from<5>(copy, row, rows);
-      case 6:
-        return to_few_from<6>(copy, row, rows);
-      case 7:
-        return to_few_from<7>(copy, row, rows);
-      default:
-        return to_few_from<0>(copy, row, rows);
-    }
+    with_width(in_place() && !x_.order && x_.row_stride() == K_ ? K_ : 0,
+               [&]<int Width>(std::integral_constant<int, Width>) { to_few_from<Width>(copy, row, rows); });
   }
 
   // Width is that of rows without a gap, or 0.
@@ -159,7 +143,7 @@ class LaneProduct {
         for (int64_t i = 0; i < count; ++i) std::copy_n(row_of(copy, row, r - row + i), K_, gathered + i * K_);
         x = gathered, stride = K_;
       }
-      if (Width && count == L) load_adjoining_columns<T, Width ? Width : 1>(columns, x);
+      if (Width > 0 && count == L) load_adjoining_columns<T, std::max(Width, 1)>(columns, x);
       else load_columns<T>(columns, x, stride, static_cast<int>(count), static_cast<int>(width));
       for (int64_t c = 0; c < C_; ++c) {
         sums[c] = broadcast<T>(bias_ ? bias_[c] : T(0));
@@ -172,23 +156,32 @@ class LaneProduct {
 
   // As load_columns, which takes several times as long where the columns are few and lie without a gap.
   static void load_few_columns(Vec<T>* columns, const T* rows, int64_t stride, int64_t count, int64_t width) {
-    switch (stride == width && count == L ? width : 0) {
+    with_width(stride == width && count == L ? width : 0, [&]<int Width>(std::integral_constant<int, Width>) {
+      if constexpr (Width > 0) load_adjoining_columns<T, Width>(columns, rows);
+      else load_columns<T>(columns, rows, stride, static_cast<int>(count), static_cast<int>(width));
+    });
+  }
+
+  // visit(width), known at compile time where it is below 8, else 0.
+  template <class Visit>
+  static void with_width(int64_t width, Visit visit) {
+    switch (width) {
       case 1:
-        return load_adjoining_columns<T, 1>(columns, rows);
+        return visit(std::integral_constant<int, 1>{});
       case 2:
-        return load_adjoining_columns<T, 2>(columns, rows);
+        return visit(std::integral_constant<int, 2>{});
       case 3:
-        return load_adjoining_columns<T, 3>(columns, rows);
+        return visit(std::integral_constant<int, 3>{});
       case 4:
-        return load_adjoining_columns<T, 4>(columns, rows);
+        return visit(std::integral_constant<int, 4>{});
       case 5:
-        return load_adjoining_columns<T, 5>(columns, rows);
+        return visit(std::integral_constant<int, 5>{});
       case 6:
-        return load_adjoining_columns<T, 6>(columns, rows);
+        return visit(std::integral_constant<int, 6>{});
       case 7:
-        return load_adjoining_columns<T, 7>(columns, rows);
+        return visit(std::integral_constant<int, 7>{});
       default:
-        return load_columns<T>(columns, rows, stride, static_cast<int>(count), static_cast<int>(width));
+        return visit(std::integral_constant<int, 0>{});
     }
   }
 
