@@ -148,10 +148,10 @@ class TileRuns {
   std::vector<Run> runs_;
 };
 
-// body(tile, thread), or body(tile, thread, interrupt) if it looks at the flag itself, for every tile; it must not
-// throw. Throws Interrupted, unless the work must not stop half-way.
-template <bool Interruptible = true, class Body>
-void for_tiles(int64_t tiles, const Team& team, Body body) {
+// body(tile, thread), or body(tile, thread, interrupt) if it looks at the flag itself, for every tile, and done(thread)
+// on each thread when it has no more; they must not throw. Throws Interrupted, unless the work must not stop half-way.
+template <bool Interruptible = true, class Body, class Done = void (*)(int)>
+void for_tiles(int64_t tiles, const Team& team, Body body, Done done = [](int) {}) {
   Interrupt interrupt;
   const auto run = [&](int64_t tile, int thread) {
     if (Interruptible && interrupt.check(thread)) return false;
@@ -164,10 +164,12 @@ void for_tiles(int64_t tiles, const Team& team, Body body) {
     TileRuns runs(tiles, threads);
     on_threads(static_cast<int>(threads), [&](int thread, int) {
       for (int64_t tile; (tile = runs.take(static_cast<std::size_t>(thread))) >= 0;)
-        if (!run(tile, thread)) return;
+        if (!run(tile, thread)) break;
+      done(thread);
     });
   } else {
     for (int64_t tile = 0; tile < tiles && run(tile, 0);) ++tile;
+    done(0);
   }
   if (interrupt.stopped()) throw Interrupted{};
 }

@@ -14,16 +14,19 @@ double axis_nanoseconds(const Extent& extent) {
 }
 
 // rows(begin, end, thread, stop) or lanes(place, stop) for every part of the array, in tiles over threads; stop() asks
-// whether to give up.
-template <class T, class Rows, class Lanes>
-void for_axis(const Extent& extent, const Team& team, Rows rows, Lanes lanes_of) {
+// whether to give up. rows_done(thread) follows when a thread has no more rows.
+template <class T, class Rows, class Lanes, class Done = void (*)(int)>
+void for_axis(const Extent& extent, const Team& team, Rows rows, Lanes lanes_of, Done rows_done = [](int) {}) {
   constexpr int L = lanes<T>;
   const int64_t outer = extent.outer, columns = extent.columns, inner = extent.inner;
   if (extent.in_rows()) {
     const RowTiles tiles(outer, columns);
-    for_tiles(tiles.count, team, [&](int64_t tile, int thread, Interrupt& interrupt) {
-      rows(tiles.begin(tile), tiles.end(tile), thread, [&] { return interrupt.check(thread); });
-    });
+    for_tiles(
+        tiles.count, team,
+        [&](int64_t tile, int thread, Interrupt& interrupt) {
+          rows(tiles.begin(tile), tiles.end(tile), thread, [&] { return interrupt.check(thread); });
+        },
+        rows_done);
   } else {
     const int64_t blocks = (inner + L - 1) / L;
     const RowTiles tiles(outer * blocks, columns * L);

@@ -237,7 +237,7 @@ T Run<T>::wide_row(const WideRow<T>& wide, int64_t row, int64_t& correct) const 
   int64_t predicted = -1;
   if (wants_prediction()) predicted = wide.find(wide.max());
   if (!counted) {
-    if (p.logsumexp || p.predicted) sums = wide_sums<T, false, false>(wide, wide.max(), {});
+    if (p.logsumexp || p.predicted) sums = wide_sums<T, false, false>(wide, nullptr, wide.max(), {});
     if constexpr (K::gradient)
       wide.in_pieces([&](int64_t begin, int64_t end) { std::fill(wide.dlogits + begin, wide.dlogits + end, T(0)); });
   } else if constexpr (K::spread) {
@@ -269,6 +269,8 @@ CrossEntropySum Run<T>::all_rows(int threads) const {
   std::vector<double> sums(static_cast<std::size_t>(tiles.count));
   std::vector<int64_t> correct(static_cast<std::size_t>(tiles.count));
 
+  const bool may_stream = K::gradient && !K::spread && p.classes > narrow_columns && p.dlogits != p.logits;
+  RowStreams<T, TimesFactor<T>> streams(may_stream ? p.rows : 0, p.classes, team.threads());
   const bool fetch = p.classes * static_cast<int64_t>(sizeof(T)) <= fetched_bytes;
 
   // Narrow rows of floats have a function for their width in the usual case.
@@ -282,26 +284,29 @@ CrossEntropySum Run<T>::all_rows(int threads) const {
     if (usual && p.classes <= transposed_columns) narrow = of_width[static_cast<std::size_t>(p.classes)];
   }
 
-  for_tiles(tiles.count, team, [&](int64_t tile, int thread, Interrupt& interrupt) {
-    const int64_t begin = tiles.begin(tile), end = tiles.end(tile);
-    double sum = 0;
-    int64_t right = 0;
-    if (!K::spread && p.classes > transposed_columns && p.classes <= narrow_columns) {
-      sum = block_tile<K::gradient>(begin, end, right);
-    } else if (p.classes <= narrow_columns) {
-      sum = (this->*narrow)(begin, end, right);
-    } else {
-      for (int64_t row = begin; row < end; ++row) {
-        const T* const x = p.logits + row * p.classes;
-        T* const g = K::gradient ? p.dlogits + row * p.classes : nullptr;
-        const T* const next = fetch && row + 1 < p.rows ? x + p.classes : nullptr;
-        const WideRow<T> wide{x, next, p.classes, g, interrupt, thread};
-        sum += wide_row<K>(wide, row, right);
-      }
-    }
-    sums[static_cast<std::size_t>(tile)] = sum;
-    correct[static_cast<std::size_t>(tile)] = right;
-  });
+  for_tiles(
+      tiles.count, team,
+      [&](int64_t tile, int thread, Interrupt& interrupt) {
+        const int64_t begin = tiles.begin(tile), end = tiles.end(tile);
+        double sum = 0;
+        int64_t right = 0;
+        if (!K::spread && p.classes > transposed_columns && p.classes <= narrow_columns) {
+          sum = block_tile<K::gradient>(begin, end, right);
+        } else if (p.classes <= narrow_columns) {
+          sum = (this->*narrow)(begin, end, right);
+        } else {
+          for (int64_t row = begin; row < end; ++row) {
+            const T* const x = p.logits + row * p.classes;
+            T* const g = K::gradient ? p.dlogits + row * p.classes : nullptr;
+            const T* const next = fetch && row + 1 < p.rows ? x + p.classes : nullptr;
+            const WideRow<T> wide{x, next, p.classes, g, streams.of(thread), interrupt, thread};
+            sum += wide_row<K>(wide, row, right);
+          }
+        }
+        sums[static_cast<std::size_t>(tile)] = sum;
+        correct[static_cast<std::size_t>(tile)] = right;
+      },
+      [&](int thread) { streams.finish(thread); });
   CrossEntropySum result{tree_sum(sums), 0};
   for (int64_t right : correct) result.correct += right;
   return result;

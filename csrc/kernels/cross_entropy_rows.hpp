@@ -12,17 +12,29 @@
 #include <limits>
 
 #include "kernels/exp_sums.hpp"
+#include "kernels/row_stream.hpp"
 #include "parallel.hpp"
 
 namespace softstep {
 
+// The terms e of a row become its gradient, but for the label's own.
+template <class T>
+struct TimesFactor {
+  Vec<T> factor;
+
+  SOFTSTEP_INLINE Vec<T> operator()(Vec<T> e) const { return e * factor; }
+};
+
 // Where one row is, and where its results go.
 template <class T>
 struct WideRow {
+  using Stream = RowStream<T, TimesFactor<T>>;
+
   const T* x;     // the logits
   const T* next;  // the row that comes after, or null where rows do not fit the second-level cache
   int64_t size;
-  T* dlogits;  // null without a gradient; may be x
+  T* dlogits;      // null without a gradient; may be x
+  Stream* stream;  // or null: what writes the gradient
   Interrupt& interrupt;
   int thread;
 
@@ -86,13 +98,15 @@ struct WideSums {
   T log_total() const { return (max - max) + log_others(); }
 };
 
+// The exponentials are written to `e`, if that is not null.
 template <class T, bool Keep, bool Spread>
-SOFTSTEP_INLINE WideSums<T> wide_sums(const WideRow<T>& row, T max, const RowMass<T>& mass) {
+SOFTSTEP_INLINE WideSums<T> wide_sums(const WideRow<T>& row, T* e, T max, const RowMass<T>& mass) {
   constexpr int L = lanes<T>;
   constexpr int64_t block_size = 32 * L;
   const Vec<T> m = broadcast<T>(max);
+  const Meanwhile<T, typename WideRow<T>::Stream> meanwhile{row.next, row.stream};
   CompensatedSum below, all, distance;
-  int64_t equal = 0;
+  int64_t others = 0;
   row.in_pieces([&](int64_t from, int64_t to) {
     for (int64_t first = from; first < to; first += block_size) {
       const int64_t end = first + block_size < to ? first + block_size : to;
@@ -104,30 +118,30 @@ SOFTSTEP_INLINE WideSums<T> wide_sums(const WideRow<T>& row, T max, const RowMas
       };
       int64_t i = first;
       for (; i + 4 * L <= end; i += 4 * L) {
-        if (row.next) prefetch_vectors<4>(row.next + i);
+        meanwhile(i);
         Vec<T> v[4], y[4];
         repeat<4>(4, [&](int k) SOFTSTEP_INLINE_LAMBDA { v[k] = load(row.x + i + k * L); });
         repeat<4>(4, [&](int k) SOFTSTEP_INLINE_LAMBDA { y[k] = v[k] - m; });
         exp_to_one<T, 4>(y);
         repeat<4>(4, [&](int k) SOFTSTEP_INLINE_LAMBDA {
-          const auto is_max = v[k] == m;
-          sum[k] = select<T>(is_max, sum[k], sum[k] + y[k]);
-          count = is_max ? count + 1 : count;
+          const auto is_other = v[k] != m;
+          sum[k] = select<T>(is_other, sum[k] + y[k], sum[k]);
+          count = is_other ? count + 1 : count;
           if constexpr (Spread) spread(mass.at(i + k * L), v[k]);
-          if constexpr (Keep) store(row.dlogits + i + k * L, y[k]);
+          if constexpr (Keep) store(e + i + k * L, y[k]);
         });
       }
       for (; i < end; i += L) {
         const int some = end - i < L ? static_cast<int>(end - i) : L;
         const auto inside = lane_numbers<T>() < static_cast<Int<T>>(some);
-        const Vec<T> v = load_partial(row.x + i, some);
-        const auto is_max = (v == m) & inside;
-        Vec<T> y = select<T>(inside, v - m, Vec<T>{});  // exponentials that underflow are slow
+        const Vec<T> v = select<T>(inside, load_partial(row.x + i, some), m);
+        const auto is_other = v != m;
+        Vec<T> y = v - m;
         exp_to_one<T, 1>(&y);
-        sum[0] += select<T>(is_max | ~inside, Vec<T>{}, y);
-        count -= is_max;
+        sum[0] = select<T>(is_other, sum[0] + y, sum[0]);
+        count -= is_other;
         if constexpr (Spread) spread(mass.at(i, some), v);
-        if constexpr (Keep) store_partial(row.dlogits + i, y, some);
+        if constexpr (Keep) store_partial(e + i, y, some);
       }
       below.add(sum_in_double((sum[0] + sum[1]) + (sum[2] + sum[3])));
       if constexpr (Spread) {
@@ -136,10 +150,11 @@ SOFTSTEP_INLINE WideSums<T> wide_sums(const WideRow<T>& row, T max, const RowMas
       }
       Int<T> counts[L];
       std::memcpy(counts, &count, sizeof counts);
-      for (Int<T> c : counts) equal += c;
+      for (Int<T> c : counts) others += c;
     }
   });
-  return {max, static_cast<T>(below.total() + static_cast<double>(equal - 1)), all.total(), distance.total()};
+  return {max, static_cast<T>(below.total() + static_cast<double>(row.size - others - 1)), all.total(),
+          distance.total()};
 }
 
 // The terms become the gradient: dlogits = value(term, i, count), of whole vectors and of the last, partial one.
@@ -159,11 +174,13 @@ SOFTSTEP_INLINE void finish_row(const WideRow<T>& row, Value value) {
 template <class T, bool Gradient>
 SOFTSTEP_INLINE T wide_index_row(const WideRow<T>& row, int64_t target, T weight, WideSums<T>& sums) {
   const T chosen = row.x[target];
-  sums = wide_sums<T, Gradient, false>(row, row.max(), {});
+  T* const e = row.stream ? row.stream->terms() : row.dlogits;
+  sums = wide_sums<T, Gradient, false>(row, e, row.max(), {});
   if constexpr (Gradient) {
-    row.dlogits[target] = (row.dlogits[target] - T(1)) - sums.others;
-    const Vec<T> factor = broadcast<T>(weight / sums.total());
-    finish_row(row, [=](Vec<T> e, int64_t, int) SOFTSTEP_INLINE_LAMBDA { return e * factor; });
+    e[target] = (e[target] - T(1)) - sums.others;
+    const TimesFactor<T> value{broadcast<T>(weight / sums.total())};
+    if (row.stream) row.stream->put(row.dlogits, e, row.size, value);
+    else finish_row(row, [=](Vec<T> terms, int64_t, int) SOFTSTEP_INLINE_LAMBDA { return value(terms); });
   }
   return sums.log_total() + (sums.max - chosen);
 }
@@ -173,7 +190,7 @@ template <class T, bool Gradient>
 SOFTSTEP_INLINE T wide_spread_row(const WideRow<T>& row, const RowMass<T>& mass, int64_t target, T own, T weight,
                                   WideSums<T>& sums) {
   const T chosen = target >= 0 && own != 0 ? row.x[target] : T(0);
-  sums = wide_sums<T, Gradient, true>(row, row.max(), mass);
+  sums = wide_sums<T, Gradient, true>(row, row.dlogits, row.max(), mass);
   if (target >= 0 && own != 0) {
     sums.mass += static_cast<double>(own);
     sums.distance += static_cast<double>(own) * static_cast<double>(sums.max - chosen);

@@ -39,8 +39,9 @@ struct Unscaled {
 
 template <class T>
 struct Scaled {
-  T high, low;
+  T high = 1, low = 0;
 
+  Scaled() = default;
   explicit Scaled(double temperature) {
     constexpr double most = std::numeric_limits<T>::max();
     const double inverse = 1 / temperature;
@@ -231,20 +232,18 @@ SOFTSTEP_INLINE T long_row_max(const T* x, int64_t n, Stop stop) {
   return max;
 }
 
-// exp(x - max) of one row, written to `e` where Keep asks for it (e may be x), and the sums. Meanwhile `next`, the n
-// elements that will be read next (or null), is fetched.
-template <class T, bool Keep, class Scale = Unscaled, class Stop = Never>
-SOFTSTEP_INLINE RowSums<T> exp_row(T* e, const T* x, int64_t n, Scale scale = {}, Stop stop = {},
-                                   const T* next = nullptr) {
+// The sums of one row. meanwhile(i) is called for every four vectors, and may do something for memory.
+template <class T, class Scale, class Stop, class Meanwhile>
+SOFTSTEP_INLINE RowSums<T> exp_row(const T* x, int64_t n, Scale scale, Stop stop, Meanwhile meanwhile) {
   constexpr int L = lanes<T>;
   const T max = long_row_max(x, n, stop);
   const Vec<T> m = broadcast<T>(max);
-  int64_t equal = 0;
+  int64_t others = 0;
   Vec<Int<T>> count{};
   const double below = sum_in_blocks<T>(
       n,
       [&](Vec<T>* sum, int64_t i) SOFTSTEP_INLINE_LAMBDA {
-        if (next) prefetch_vectors<4>(next + i);
+        meanwhile(i);
         Vec<T> v[4], y[4];
         repeat<4>(4, [&](int u) SOFTSTEP_INLINE_LAMBDA { v[u] = load(x + i + u * L); });
         repeat<4>(4, [&](int u) SOFTSTEP_INLINE_LAMBDA { y[u] = scale(v[u] - m); });
@@ -252,40 +251,39 @@ SOFTSTEP_INLINE RowSums<T> exp_row(T* e, const T* x, int64_t n, Scale scale = {}
         repeat<4>(4, [&](int u) SOFTSTEP_INLINE_LAMBDA {
           const auto is_other = v[u] != m;
           sum[u] = select<T>(is_other, sum[u] + y[u], sum[u]);
-          count = is_other ? count : count + 1;
-          if constexpr (Keep) store(e + i + u * L, y[u]);
+          count = is_other ? count + 1 : count;
         });
       },
       [&](Vec<T>& sum, int64_t i, int some) SOFTSTEP_INLINE_LAMBDA {
         const auto inside = lane_numbers<T>() < static_cast<Int<T>>(some);
         const Vec<T> v = select<T>(inside, load_partial(x + i, some), m);
-        const auto is_max = (v == m) & inside;
+        const auto is_other = v != m;
         Vec<T> y = scale(v - m);
         exp_to_one<T, 1>(&y);
-        sum += select<T>(is_max | ~inside, Vec<T>{}, y);
-        count -= is_max;
-        if constexpr (Keep) store_partial(e + i, y, some);
+        sum = select<T>(is_other, sum + y, sum);
+        count -= is_other;
       },
       [&]() SOFTSTEP_INLINE_LAMBDA {
         Int<T> counts[L];
         std::memcpy(counts, &count, sizeof counts);
-        for (Int<T> c : counts) equal += c;
+        for (Int<T> c : counts) others += c;
         count = Vec<Int<T>>{};
       },
       stop);
-  return {max, static_cast<T>(below + static_cast<double>(equal - 1))};
+  return {max, static_cast<T>(below + static_cast<double>(n - others - 1))};
 }
 
-// The same with every exponential written, and the sum of all of them, the maximum's own 1 included: cheaper, and
-// enough where no logarithm is taken. NaN where the maximum is infinite.
-template <class T, class Scale = Unscaled, class Stop = Never>
-SOFTSTEP_INLINE T exp_row_total(T* e, const T* x, int64_t n, Scale scale = {}, Stop stop = {}) {
+// exp(x - max) of one row, written to `e` (which may be x), and the sum of all of them, the maximum's own 1 included:
+// cheaper, and enough where no logarithm is taken. NaN where the maximum is infinite.
+template <class T, class Scale, class Stop, class Meanwhile>
+SOFTSTEP_INLINE T exp_row_total(T* e, const T* x, int64_t n, Scale scale, Stop stop, Meanwhile meanwhile) {
   constexpr int L = lanes<T>;
   const T max = long_row_max(x, n, stop);
   const Vec<T> m = broadcast<T>(max);
   const double total = sum_in_blocks<T>(
       n,
       [&](Vec<T>* sum, int64_t i) SOFTSTEP_INLINE_LAMBDA {
+        meanwhile(i);
         Vec<T> y[4];
         repeat<4>(4, [&](int u) SOFTSTEP_INLINE_LAMBDA { y[u] = scale(load(x + i + u * L) - m); });
         exp_to_one<T, 4>(y);
@@ -305,17 +303,13 @@ SOFTSTEP_INLINE T exp_row_total(T* e, const T* x, int64_t n, Scale scale = {}, S
   return static_cast<T>(total);
 }
 
-// y[i] = value(i, count) for a row of n, value giving `count` lanes from i on. Meanwhile `next`, the n elements that
-// will be read next (or null), is fetched.
+// y[i] = value(i, count) for a row of n, value giving `count` lanes from i on.
 template <class T, class Value, class Stop = Never>
-SOFTSTEP_INLINE void write_row(T* y, int64_t n, Value value, const T* next = nullptr, Stop stop = {}) {
+SOFTSTEP_INLINE void write_row(T* y, int64_t n, Value value, Stop stop = {}) {
   constexpr int L = lanes<T>;
   for (int64_t i = 0; i < n;) {
     const int64_t end = n - i < ask_every ? n : i + ask_every;
-    for (; i + L <= end; i += L) {
-      if (next) prefetch(next + i);
-      store(y + i, value(i, L));
-    }
+    for (; i + L <= end; i += L) store(y + i, value(i, L));
     if (i < end) {
       store_partial(y + i, value(i, static_cast<int>(end - i)), static_cast<int>(end - i));
       i = end;

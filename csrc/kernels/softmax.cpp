@@ -1,6 +1,7 @@
 #include "kernels/softmax.hpp"
 
 #include "kernels/axis_tiles.hpp"
+#include "kernels/row_stream.hpp"
 #include "kernels/softmax_narrow.hpp"
 
 namespace softstep {
@@ -8,6 +9,21 @@ namespace softstep {
 namespace {
 
 enum class Form { softmax, log_softmax, logsumexp };
+
+// What is left to do to a row once its sum is known: to exponentials for softmax, to logits for its logarithm.
+template <class T>
+struct Normalize {
+  T factor;
+
+  SOFTSTEP_INLINE Vec<T> operator()(Vec<T> e) const { return e * factor; }
+};
+template <class T, class Scale>
+struct Subtract {
+  Scale scale;
+  T max, log_total;
+
+  SOFTSTEP_INLINE Vec<T> operator()(Vec<T> x) const { return scale(x - max) - log_total; }
+};
 
 template <class T, Form form, class Scale>
 struct Forward {
@@ -42,31 +58,41 @@ struct Forward {
     store_narrow<T>(out, x, extent, place);
   }
 
+  using Value = std::conditional_t<form == Form::softmax, Normalize<T>, Subtract<T, Scale>>;
+  using Stream = RowStream<T, Value>;
+
+  // `stream` is null where the result is written as usual.
   template <class Stop>
-  void row(int64_t row, Stop stop) const {
+  void row(int64_t row, Stream* stream, Stop stop) const {
     const int64_t n = extent.columns;
     const T* const x = logits.at(row, 0);
     const bool fetch = row + 1 < extent.outer && n * static_cast<int64_t>(sizeof(T)) <= fetched_bytes;
-    const T* const next = fetch ? logits.at(row + 1, 0) : nullptr;
+    const Meanwhile<T, Stream> meanwhile{fetch ? logits.at(row + 1, 0) : nullptr, stream};
     if constexpr (form == Form::logsumexp) {
-      const RowSums<T> sums = exp_row<T, false>(static_cast<T*>(nullptr), x, n, scale, stop, next);
+      const RowSums<T> sums = exp_row(x, n, scale, stop, meanwhile);
       out[row] = (of_max(broadcast<T>(sums.max)) + log1p<T>(broadcast<T>(sums.others)))[0];
-      return;
-    }
-    T* const y = out + row * n;
-    const auto from = [](const T* p, int count)
-                          SOFTSTEP_INLINE_LAMBDA { return count == lanes<T> ? load(p) : load_partial(p, count); };
-    if constexpr (form == Form::softmax) {
-      const T factor = T(1) / exp_row_total<T>(y, x, n, scale, stop);
-      const auto value = [&](int64_t i, int count) SOFTSTEP_INLINE_LAMBDA { return from(y + i, count) * factor; };
-      write_row<T>(y, n, value, next, stop);
     } else {
-      const RowSums<T> sums = exp_row<T, false>(static_cast<T*>(nullptr), x, n, scale, stop);
-      const Vec<T> max = broadcast<T>(sums.max), log_total = broadcast<T>(sums.log_total());
-      const auto value = [&](int64_t i, int count)
-                             SOFTSTEP_INLINE_LAMBDA { return scale(from(x + i, count) - max) - log_total; };
-      write_row<T>(y, n, value, next, stop);
+      T* const y = out + row * n;
+      if constexpr (form == Form::softmax) {
+        T* const e = stream ? stream->terms() : y;
+        finish(y, e, Value{T(1) / exp_row_total(e, x, n, scale, stop, meanwhile)}, stream, stop);
+      } else {
+        const RowSums<T> sums = exp_row(x, n, scale, stop, meanwhile);
+        finish(y, x, Value{scale, sums.max, sums.log_total()}, stream, stop);
+      }
     }
+  }
+
+  template <class Stop>
+  SOFTSTEP_INLINE void finish(T* y, const T* from, Value value, Stream* stream, Stop stop) const {
+    const int64_t n = extent.columns;
+    if (stream) return stream->put(y, from, n, value);
+    write_row<T>(
+        y, n,
+        [&](int64_t i, int count) SOFTSTEP_INLINE_LAMBDA {
+          return value(count == lanes<T> ? load(from + i) : load_partial(from + i, count));
+        },
+        stop);
   }
 
   // Wide columns side by side.
@@ -141,10 +167,12 @@ void Forward<T, form, Scale>::run() const {
   // Other widths and types take the same steps in the same order, a little slower.
   constexpr bool has_few = form == Form::softmax && std::is_same_v<Scale, Unscaled> && std::is_same_v<T, float>;
   const int64_t columns = extent.columns;
-  const auto rows_of = [&](int64_t begin, int64_t end, int, auto stop) {
+  const bool may_stream = form != Form::logsumexp && extent.in_rows() && columns > narrow_columns && out != logits.data;
+  RowStreams<T, Value> streams(may_stream ? extent.outer : 0, columns, team.threads());
+  const auto rows_of = [&](int64_t begin, int64_t end, int thread, auto stop) {
     constexpr int L = lanes<T>;
     if (columns > narrow_columns) {
-      for (int64_t r = begin; r < end; ++r) row(r, stop);
+      for (int64_t r = begin; r < end; ++r) row(r, streams.of(thread), stop);
       return;
     }
     if constexpr (has_few) {
@@ -158,7 +186,7 @@ void Forward<T, form, Scale>::run() const {
   const auto lanes_of = [&](const Place& place, auto stop) {
     extent.columns <= narrow_columns ? narrow(place) : tall(place, stop);
   };
-  for_axis<T>(extent, team, rows_of, lanes_of);
+  for_axis<T>(extent, team, rows_of, lanes_of, [&](int thread) { streams.finish(thread); });
 }
 
 template <Form form, class T>

@@ -56,7 +56,7 @@ struct Backward {
           return count == lanes<T> ? gradient(load(g + i), load(r + i), sum)
                                    : gradient(load_partial(g + i, count), load_partial(r + i, count), sum);
         },
-        static_cast<const T*>(nullptr), stop);
+        stop);
   }
 
   template <class Stop>

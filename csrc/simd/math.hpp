@@ -1,6 +1,6 @@
 // exp, log and log1p in the lanes of a vector.
 //
-// exp(x): x = n log 2 + r with |r| <= log(2) / 2; exp(x) = 2^n (1 + r + r^2 P(r)), P a minimax polynomial whose
+// exp(x): x = n log 2 + r with |r| <= log(2) / 2; exp(x) = 2^n (1 + r (1 + r P(r))), P a minimax polynomial whose
 // relative
 //     error is 3.1e-9 (float) or 3.7e-18 (double). n log 2 is subtracted in two parts, the first of which has so few
 //     bits that the product with n is exact. 2^n is applied as two factors, so results run gradually into the
@@ -95,7 +95,8 @@ SOFTSTEP_INLINE void exp_from_below(Vec<T>* x) {
     repeat<N>(
         N, [&](int i) SOFTSTEP_INLINE_LAMBDA { y[i] = fma<T>(y[i], x[i], broadcast<T>(F::exp_poly[terms - 2 - k])); });
   });
-  repeat<N>(N, [&](int i) SOFTSTEP_INLINE_LAMBDA { x[i] = fma<T>(x[i] * x[i], y[i], x[i]) + T(1); });
+  repeat<N>(N, [&](int i) SOFTSTEP_INLINE_LAMBDA { y[i] = fma<T>(y[i], x[i], broadcast<T>(1)); });
+  repeat<N>(N, [&](int i) SOFTSTEP_INLINE_LAMBDA { x[i] = fma<T>(y[i], x[i], broadcast<T>(1)); });
 #if defined(__AVX512F__)
   repeat<N>(N, [&](int i) SOFTSTEP_INLINE_LAMBDA {
     if constexpr (sizeof(T) == 4) x[i] = (Vec<T>)_mm512_maskz_scalef_ps(inside[i], (__m512)x[i], (__m512)n[i]);
