@@ -3,6 +3,7 @@
 #include <cstring>
 
 #include "kernels/column_sums.hpp"
+#include "kernels/linear_dots.hpp"
 #include "kernels/linear_lanes.hpp"
 #include "kernels/linear_tiles.hpp"
 #include "kernels/matrix_product.hpp"
@@ -283,7 +284,8 @@ template <class T>
 void linear_forward(T* logits, const Features<T>& x, const T* weight, const T* bias, int64_t N, int64_t C,
                     Activation activation, int threads) {
   const int64_t K = x.columns;
-  if (outputs_in_lanes<T>(N, K, C)) LaneProduct<T>(logits, x, weight, bias, N, C).run(activation, threads);
+  if (multiplied_as_dots(x, N, C)) Dots<T>(logits, x, weight, bias, N, C).run(activation, threads);
+  else if (outputs_in_lanes<T>(N, K, C)) LaneProduct<T>(logits, x, weight, bias, N, C).run(activation, threads);
   else if (C <= narrow_outputs && C <= N) forward_to_few(logits, x, weight, bias, N, C, activation, threads);
   else if (N <= narrow_outputs && N > 0) forward_from_few(logits, x, weight, bias, N, C, activation, threads);
   else matrix_product<T>(logits, as_rows(x), {weight, K, 1}, N, C, K, {bias, activation}, threads);

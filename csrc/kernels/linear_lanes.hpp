@@ -46,10 +46,12 @@ class LaneProduct {
     const int64_t across = blocks_of(C_, width);
     const double macs = static_cast<double>(N_) * static_cast<double>(C_) * static_cast<double>(K_);
     const Team team(threads, 0.02 * macs + 0.2 * static_cast<double>(N_) * static_cast<double>(C_));
-    const int64_t copy = in_place() ? 0 : tile_rows_ * copied_stride<T>(K_);
+    const int64_t most = std::clamp<int64_t>((1 << 20) / std::max<int64_t>(K_, 1) / 8 * 8, 8, C_ < 8 ? 1024 : 128);
+    const int64_t height = std::clamp<int64_t>(blocks_of(blocks_of(N_, team.threads()), 8) * 8, 8, most);  // of a tile
+    const int64_t copy = in_place() ? 0 : height * copied_stride<T>(K_);
     const Scratch<T> copies(static_cast<std::size_t>(team.threads() * copy));
-    for_tiles(blocks_of(N_, tile_rows_) * across, team, [&](int64_t tile, int thread) {
-      const int64_t row = tile / across * tile_rows_, rows = std::min(tile_rows_, N_ - row);
+    for_tiles(blocks_of(N_, height) * across, team, [&](int64_t tile, int thread) {
+      const int64_t row = tile / across * height, rows = std::min(height, N_ - row);
       const int64_t c = tile % across * width, outputs = std::min(width, C_ - c);
       T* const own = copies.data() + thread * copy;
       if (!in_place()) copy_rows(own, as_rows(x_), row, rows, 0, K_);
@@ -189,7 +191,6 @@ class LaneProduct {
   const Features<T>& x_;
   const T *weight_, *bias_;
   int64_t N_, K_, C_;
-  int64_t tile_rows_ = std::clamp<int64_t>((1 << 20) / std::max<int64_t>(K_, 1) / 8 * 8, 8, C_ < 8 ? 1024 : 128);
   int64_t depth_ = blocks_of(std::max<int64_t>(K_, 1), blocks_of(std::max<int64_t>(K_, 1), most_depth));
 };
 
