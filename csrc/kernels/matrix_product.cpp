@@ -52,23 +52,24 @@ SOFTSTEP_INLINE void store_row(T* place, const T* before, const Vec<T>* sum, int
   }
 }
 
-// Rows that lie in any order are fetched by the strip before theirs: side by side, the same line of each in turn (as in
-// linear_tiles.cpp), evenly over its products.
+// The rows of the next strip, which come from memory or the third-level cache, are fetched by the products of this one
+// with its panels: evenly, and side by side, the same line of each in turn (as in linear_tiles.cpp).
 template <class T>
 class NextStrip {
  public:
   static constexpr int64_t most = group_panels * (block_depth<T> / fetch_every + 1);
 
-  NextStrip(const Block<T>& block, int64_t row) {
+  NextStrip(const Block<T>& block, int64_t row, int64_t panels) {
     constexpr int64_t line = 64;
     const int64_t bytes = block.depth * static_cast<int64_t>(sizeof(T)), lines = (bytes - 1) / line + 2;
     const char* rows[strip_rows];
     for (int64_t r = 0; r < strip_rows; ++r)
       rows[r] = reinterpret_cast<const char*>(block.row(std::min(row + r, block.count - 1)));
+    const int64_t taken = panels * blocks_of(block.depth, fetch_every);
     int64_t at = 0;
-    for (int64_t i = 0; i < lines && at + strip_rows <= most; ++i)
+    for (int64_t i = 0; i < lines && at + strip_rows <= taken; ++i)
       for (int64_t r = 0; r < strip_rows; ++r) places_[at++] = rows[r] + std::min(i * line, bytes - 1);
-    std::fill(places_ + at, places_ + most, rows[0]);
+    std::fill(places_ + at, places_ + taken, rows[0]);
   }
 
   const void* const* places(int64_t panel, int64_t depth) const {
@@ -89,15 +90,15 @@ void multiply_group(const Block<T>& block, int64_t top, int64_t bottom, const T*
     const T* rows[strip_rows];
     for (int i = 0; i < count; ++i) rows[i] = block.row(row + i);
     std::optional<NextStrip<T>> next;
-    if (block.order && block.depth > 0) next.emplace(block, row + strip_rows);
+    if (block.depth > 0) next.emplace(block, row + strip_rows, panels.count());
     for (int64_t panel = 0; panel < panels.count(); ++panel) {
       const int64_t column = left + panels.begin(panel);
       const int columns = static_cast<int>(panels.begin(panel + 1) - panels.begin(panel));
       T* const corner = block.out + row * block.N + column;
       for (int i = 0; i < count; ++i)
         for (int c = 0; c < columns; c += lanes<T>) prefetch_to_write(corner + i * block.N + c);
-      const Strip<T> strip =
-          next ? Strip<T>{nullptr, 0, rows, next->places(panel, block.depth)} : Strip<T>{rows[0], block.stride};
+      const Strip<T> strip{rows[0], block.stride, block.order ? rows : nullptr,
+                           next ? next->places(panel, block.depth) : nullptr};
       multiply_strip<T>(strip, count, packed + panel * panel_columns<T> * block.depth, block.depth, columns,
                         [&]<int R, int V>(int at, Vec<T>(&sum)[R][V]) {
 #pragma GCC unroll 8

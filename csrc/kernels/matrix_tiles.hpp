@@ -94,19 +94,19 @@ template <class T>
 void copy_rows(T* out, const Operand<T>& a, int64_t first, int64_t count, int64_t begin, int64_t depth,
                int64_t following = 0);
 
-// Up to strip_rows rows of a: `stride` apart from the first, or where `at` says. With the latter come places to fetch,
-// one for every fetch_every k of a panel.
+// Up to strip_rows rows of a: `stride` apart from the first, or where `at` says; and places to fetch meanwhile, one for
+// every fetch_every k of a panel.
 template <class T>
 struct Strip {
   const T* first;
   int64_t stride;
-  const T* const* at = nullptr;
-  const void* const* next = nullptr;
+  const T* const* at;
+  const void* const* next;
 
-  Strip from(int r) const { return at ? Strip{nullptr, 0, at + r, next} : Strip{first + r * stride, stride}; }
+  Strip from(int r) const { return {at ? nullptr : first + r * stride, stride, at ? at + r : nullptr, next}; }
 };
 
-// The sums of R rows and V vectors of a panel over `depth`; Apart: the strip has `at` and `next`.
+// The sums of R rows and V vectors of a panel over `depth`; Apart: the strip has `at`.
 template <class T, int R, int V, bool Apart>
 SOFTSTEP_INLINE void multiply(Vec<T> (&sum)[R][V], const Strip<T>& strip, const T* b, int64_t depth) {
   constexpr int L = lanes<T>, P = panel_columns<T>;
@@ -122,8 +122,7 @@ SOFTSTEP_INLINE void multiply(Vec<T> (&sum)[R][V], const Strip<T>& strip, const 
   const void* const* next = strip.next;
 #pragma GCC unroll 4
   for (int64_t k = 0; k < depth; ++k, b += P) {
-    if constexpr (Apart)
-      if (k % fetch_every == 0) prefetch(*next++);
+    if (k % fetch_every == 0) prefetch(*next++);
     Vec<T> x[V];
 #pragma GCC unroll 4
     for (int v = 0; v < V; ++v) x[v] = load(b + v * L);
