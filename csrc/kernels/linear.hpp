@@ -3,10 +3,11 @@
 //
 //     dx (N, K) = dlogits weight,   dweight (C, K) = dlogits^T x,   dbias (C,) = sum over the rows of dlogits
 //
-// Features are of any type, converted as they are read. Few features, and as many outputs as fill a few vectors, go
-// forward through linear_lanes.hpp. Other few outputs (up to narrow_outputs) go through linear_tiles.hpp, which reads
-// each row once and packs nothing; so do few rows, with the rows of weights in the place of the features. The rest goes
-// through matrix_product.hpp. Which way is taken, and the order of every sum, depends on the shapes alone.
+// Features are of any type, converted as they are read. Few rows by few outputs are multiplied as they lie
+// (linear_dots.hpp). Few features, and as many outputs as fill a few vectors, go forward through linear_lanes.hpp.
+// Other few outputs (up to narrow_outputs) go through linear_tiles.hpp, which reads each row once and packs nothing; so
+// do few rows, with the rows of weights in the place of the features. The rest goes through matrix_product.hpp. Which
+// way is taken, and the order of every sum, depends on the shapes and on how the features are given, not on threads.
 #pragma once
 
 #include "kernels/activations.hpp"

@@ -19,14 +19,14 @@
 
 namespace softstep {
 
-inline constexpr int64_t most_few = 16;  // rows of the shorter side
+inline constexpr int64_t most_few = 11;  // rows of the shorter side
 
 // Is this way the best one for such a product? Sums that are too short are better made in the lanes (linear_lanes.hpp).
 template <class T>
 bool multiplied_as_dots(const Features<T>& x, int64_t N, int64_t C) {
   if (x.type != feature_of<T>() || x.scale || x.order || x.columns <= 32 || x.columns > 512 * lanes<T>) return false;
   const int64_t few = std::min(N, C), many = std::max(N, C);
-  return few > 0 && ((few <= 2 && x.columns <= 128) || few * many <= most_few * most_few);
+  return few > 0 && (few <= 2 ? x.columns <= 128 || many <= 128 : few * many <= 128);
 }
 
 template <class T>
@@ -92,11 +92,11 @@ class Dots {
 
   // sums[f * lanes + r] = the products of row r of `many` and row f of `few`, not yet added across lanes.
   void multiply(Vec<T>* sums, Rows many, Rows few) const {
-    alignas(64) T copies[2][most_few * (depth + L)];
+    alignas(64) T many_copied[L * (depth + L)], few_copied[most_few * (depth + L)];
     for (int64_t begin = 0; begin == 0 || begin < K_; begin += depth) {
       const int64_t end = std::min(begin + depth, K_);
-      const Rows a = part(many, copies[0], begin, end, few.count > 3),
-                 b = part(few, copies[1], begin, end, few.count > 3);
+      const bool again = few.count > 3;
+      const Rows a = part(many, many_copied, begin, end, again), b = part(few, few_copied, begin, end, again);
       for (int64_t f = 0; f < few.count;) {
         const int64_t left = few.count - f;
         const auto some = [&]<int F>(std::integral_constant<int, F>) {
