@@ -64,22 +64,16 @@ class RowStream {
   Value value_{};
 };
 
-// The streams of a team's threads; none where rows are to be written as usual.
+// The streams of a team's threads, for `rows` rows of n: none unless the result is larger than the caches, and two rows
+// of terms beside two of logits are not.
 template <class T, class Value>
 class RowStreams {
  public:
-  RowStreams() = default;
-
-  // For `rows` rows of n: if the result is larger than the caches, and two rows of terms and two of logits are not.
-  RowStreams(int64_t rows, int64_t n, int threads) {
-    constexpr int64_t most_of_a_row = int64_t{256} << 10, least = int64_t{8} << 20;
-    const int64_t bytes = n * static_cast<int64_t>(sizeof(T));
-    if (bytes > most_of_a_row || rows * bytes < least) return;
-    const int64_t size = (n + lanes<T> - 1) / lanes<T> * lanes<T>;
-    scratch_.resize(static_cast<std::size_t>(threads * 2 * size) + lanes<T>);
-    const auto address = reinterpret_cast<std::uintptr_t>(scratch_.data());
-    T* const aligned = scratch_.data() + (vector_bytes - address % vector_bytes) % vector_bytes / sizeof(T);
-    for (int t = 0; t < threads; ++t) streams_.push_back({RowStream<T, Value>(aligned + t * 2 * size, size)});
+  RowStreams(int64_t rows, int64_t n, int threads)
+      : size_(is_large(rows, n) ? (n + lanes<T> - 1) / lanes<T> * lanes<T> : 0),
+        scratch_(static_cast<std::size_t>(threads * 2 * size_)) {
+    for (int t = 0; size_ > 0 && t < threads; ++t)
+      streams_.push_back({RowStream<T, Value>(scratch_.data() + t * 2 * size_, size_)});
   }
 
   RowStream<T, Value>* of(int thread) {
@@ -97,7 +91,15 @@ class RowStreams {
   struct alignas(64) Own {
     RowStream<T, Value> stream;
   };
-  std::vector<T> scratch_;
+
+  static bool is_large(int64_t rows, int64_t n) {
+    constexpr int64_t most_of_a_row = int64_t{256} << 10, least = int64_t{8} << 20;
+    const int64_t bytes = n * static_cast<int64_t>(sizeof(T));
+    return bytes <= most_of_a_row && rows * bytes >= least;
+  }
+
+  int64_t size_;
+  const Scratch<T> scratch_;
   std::vector<Own> streams_;
 };
 
