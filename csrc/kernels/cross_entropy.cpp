@@ -270,7 +270,7 @@ CrossEntropySum Run<T>::all_rows(int threads) const {
   std::vector<int64_t> correct(static_cast<std::size_t>(tiles.count));
 
   const bool may_stream = K::gradient && !K::spread && p.classes > narrow_columns && p.dlogits != p.logits;
-  RowStreams<T, TimesFactor<T>> streams(may_stream ? p.rows : 0, p.classes, team.threads());
+  RowStreams<T, Times<T>> streams(may_stream ? p.rows : 0, p.classes, team.threads());
   const bool fetch = p.classes * static_cast<int64_t>(sizeof(T)) <= fetched_bytes;
 
   // Narrow rows of floats have a function for their width in the usual case.

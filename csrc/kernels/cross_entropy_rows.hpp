@@ -1,8 +1,9 @@
 // Cross-entropy of one wide row, along the row. The mathematics is in cross_entropy.hpp.
 //
 // Two passes over the logits, the maximum and the exponentials, and one over the gradient, where the exponentials stand
-// until then. They leave a row in the second-level cache for each other if it fits there; the second pass, which
-// computes, fetches the row after it.
+// until then; or in scratch, where a class index's gradient is larger than the caches and goes past them while the next
+// row is computed (row_stream.hpp). They leave a row in the second-level cache for each other if it fits there; the
+// second pass, which computes, fetches the row after it.
 //
 // A row may be billions of elements long, so the passes go in pieces and look at the interrupt between them.
 #pragma once
@@ -17,18 +18,10 @@
 
 namespace softstep {
 
-// The terms e of a row become its gradient, but for the label's own.
-template <class T>
-struct TimesFactor {
-  Vec<T> factor;
-
-  SOFTSTEP_INLINE Vec<T> operator()(Vec<T> e) const { return e * factor; }
-};
-
 // Where one row is, and where its results go.
 template <class T>
 struct WideRow {
-  using Stream = RowStream<T, TimesFactor<T>>;
+  using Stream = RowStream<T, Times<T>>;
 
   const T* x;     // the logits
   const T* next;  // the row that comes after, or null where rows do not fit the second-level cache
@@ -98,7 +91,7 @@ struct WideSums {
   T log_total() const { return (max - max) + log_others(); }
 };
 
-// The exponentials are written to `e`, if that is not null.
+// With Keep the exponentials are written to `e`.
 template <class T, bool Keep, bool Spread>
 SOFTSTEP_INLINE WideSums<T> wide_sums(const WideRow<T>& row, T* e, T max, const RowMass<T>& mass) {
   constexpr int L = lanes<T>;
@@ -178,7 +171,7 @@ SOFTSTEP_INLINE T wide_index_row(const WideRow<T>& row, int64_t target, T weight
   sums = wide_sums<T, Gradient, false>(row, e, row.max(), {});
   if constexpr (Gradient) {
     e[target] = (e[target] - T(1)) - sums.others;
-    const TimesFactor<T> value{broadcast<T>(weight / sums.total())};
+    const Times<T> value{weight / sums.total()};
     if (row.stream) row.stream->put(row.dlogits, e, row.size, value);
     else finish_row(row, [=](Vec<T> terms, int64_t, int) SOFTSTEP_INLINE_LAMBDA { return value(terms); });
   }

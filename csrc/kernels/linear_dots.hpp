@@ -92,7 +92,7 @@ class Dots {
 
   // sums[f * lanes + r] = the products of row r of `many` and row f of `few`, not yet added across lanes.
   void multiply(Vec<T>* sums, Rows many, Rows few) const {
-    alignas(64) T many_copied[L * (depth + L)], few_copied[most_few * (depth + L)];
+    alignas(64) T many_copied[L * copied_stride<T>(depth)], few_copied[most_few * copied_stride<T>(depth)];
     for (int64_t begin = 0; begin == 0 || begin < K_; begin += depth) {
       const int64_t end = std::min(begin + depth, K_);
       const bool again = few.count > 3;
@@ -110,14 +110,11 @@ class Dots {
     }
   }
 
-  // Columns begin .. end - 1 of the rows: copied if they are used more than once and the rows share cache sets.
+  // Columns begin .. end - 1 of the rows: copied if they are used more than once and are not spread out.
   static Rows part(const Rows& rows, T* copy, int64_t begin, int64_t end, bool again) {
-    constexpr int64_t page = 4096, line = 64;
-    const int64_t apart = rows.apart * static_cast<int64_t>(sizeof(T)) % page;
-    if (!again || (apart >= 8 * line && apart <= page - 8 * line)) return {rows.first + begin, rows.apart, rows.count};
-    for (int64_t r = 0; r < rows.count; ++r)
-      std::copy(rows.first + r * rows.apart + begin, rows.first + r * rows.apart + end, copy + r * (depth + L));
-    return {copy, depth + L, rows.count};
+    if (!again || spread_out<T>(rows.apart)) return {rows.first + begin, rows.apart, rows.count};
+    copy_rows<T>(copy, {rows.first, rows.apart, 1}, 0, rows.count, begin, end - begin);
+    return {copy, copied_stride<T>(end - begin), rows.count};
   }
 
   template <int F>

@@ -29,13 +29,10 @@ struct Block {
   const T* row(int64_t r) const { return rows + (order ? order[r] : r) * stride; }
 };
 
-// Rows of the type computed in need no copy, in whatever order, if those that adjoin neither share cache sets nor lie a
-// page apart.
+// Rows of the type computed in need no copy, in whatever order, if they are spread out.
 template <class T>
 bool multiplied_in_place(const Operand<T>& a) {
-  constexpr int64_t page = 4096, line = 64;
-  const int64_t apart = a.row * static_cast<int64_t>(sizeof(T)) % page;
-  return a.feature == feature_of<T>() && !a.rows_adjoin && !a.scale && apart >= 4 * line && apart <= page - 4 * line;
+  return a.feature == feature_of<T>() && !a.rows_adjoin && !a.scale && spread_out<T>(a.row);
 }
 
 template <class T>

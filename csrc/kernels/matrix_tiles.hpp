@@ -94,6 +94,14 @@ template <class T>
 void copy_rows(T* out, const Operand<T>& a, int64_t first, int64_t count, int64_t begin, int64_t depth,
                int64_t following = 0);
 
+// Do rows so many elements apart neither share cache sets, if they adjoin, nor lie a page apart?
+template <class T>
+constexpr bool spread_out(int64_t stride) {
+  constexpr int64_t page = 4096, line = 64;
+  const int64_t apart = stride * static_cast<int64_t>(sizeof(T)) % page;
+  return apart >= 4 * line && apart <= page - 4 * line;
+}
+
 // Up to strip_rows rows of a: `stride` apart from the first, or where `at` says; and places to fetch meanwhile, one for
 // every fetch_every k of a panel.
 template <class T>

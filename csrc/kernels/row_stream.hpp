@@ -15,6 +15,14 @@
 
 namespace softstep {
 
+// What makes exponentials into softmax, or into its gradient.
+template <class T>
+struct Times {
+  T factor;
+
+  SOFTSTEP_INLINE Vec<T> operator()(Vec<T> term) const { return term * factor; }
+};
+
 // One thread's rows. value(v) makes terms into results.
 template <class T, class Value>
 class RowStream {

@@ -10,13 +10,7 @@ namespace {
 
 enum class Form { softmax, log_softmax, logsumexp };
 
-// What is left to do to a row once its sum is known: to exponentials for softmax, to logits for its logarithm.
-template <class T>
-struct Normalize {
-  T factor;
-
-  SOFTSTEP_INLINE Vec<T> operator()(Vec<T> e) const { return e * factor; }
-};
+// What makes logits into the logarithm of softmax.
 template <class T, class Scale>
 struct Subtract {
   Scale scale;
@@ -58,7 +52,7 @@ struct Forward {
     store_narrow<T>(out, x, extent, place);
   }
 
-  using Value = std::conditional_t<form == Form::softmax, Normalize<T>, Subtract<T, Scale>>;
+  using Value = std::conditional_t<form == Form::softmax, Times<T>, Subtract<T, Scale>>;
   using Stream = RowStream<T, Value>;
 
   // `stream` is null where the result is written as usual.

@@ -16,9 +16,11 @@
 // p_j / t times (|g_j| + sum |g_k p_k|), and so on.
 //
 // Narrow rows (up to narrow_columns): softmax_narrow.hpp. Wide rows take three passes: the maximum; exp into the
-// output; scaling it, while the next row is fetched. (Streaming stores from a row of scratch, or from exp taken again,
-// were a quarter slower than that on a processor with 1 MB of second-level cache.) Where the axis is not the last, the
-// elements beside it stand in the lanes, and what a row adds up where is imitated: the bits are the same.
+// output, while the next row is fetched; scaling it. Where the result is larger than the caches, exp goes into scratch
+// and the row out of it, past the caches, while the next one is computed (row_stream.hpp). (Streaming stores by
+// themselves, after a row's exponentials, were a quarter slower than none on a processor with 1 MB of second-level
+// cache.) Where the axis is not the last, the elements beside it stand in the lanes, and what a row adds up where is
+// imitated: the bits are the same.
 #pragma once
 
 #include "kernels/strided.hpp"
