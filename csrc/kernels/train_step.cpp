@@ -1,6 +1,7 @@
 #include "kernels/train_step.hpp"
 
 #include <algorithm>
+#include <bit>
 #include <limits>
 
 #include "kernels/train_step_network.hpp"
@@ -77,7 +78,7 @@ class Run {
         side = !side;
       }
       for_nodes(groups.count, threads, [&](int64_t node, int64_t other, int owner) {
-        if (owner == thread) add(node, other, 0, size());
+        if (owner == thread && other != added_by_step(groups.count)) add(node, other, 0, size());
       });
       if (thread == 0) interrupt_.check();
       if (threads > 1) barrier_.wait(threads);
@@ -94,7 +95,7 @@ class Run {
   }
 
  private:
-  struct GroupLoss {
+  struct alignas(64) GroupLoss {  // a cache line: other threads write theirs meanwhile
     double loss = 0;
     int64_t correct = 0, bad_row = -1;
   };
@@ -142,6 +143,12 @@ class Run {
       }
   }
 
+  // The second part of the tree's root, which the optimizer's step adds as it reads: lines that two processors read are
+  // not written by both. 0 where there is none, or where the gradient's norm has to be known before.
+  int64_t added_by_step(int64_t groups) const {
+    return groups == 1 || p_.max_norm > 0 ? 0 : std::bit_floor(static_cast<uint64_t>(groups - 1));
+  }
+
   int64_t size() const { return static_cast<int64_t>(network_.size()); }
 
   // What a thread multiplies with. Of several each has its own: lines that another processor has written are read from
@@ -178,13 +185,13 @@ class Run {
     if (p_.applied) *p_.applied = result_.steps;
   }
 
-  // This thread's slice of the parameters: the rest of the tree, then the optimizer.
+  // This thread's slice of the parameters: the rest of the tree and the optimizer.
   void update(const Rule& rule, int64_t groups, int thread, int threads) {
     const int64_t chunks = blocks_of(size(), chunk);
     const int64_t first = chunks * thread / threads, last = chunks * (thread + 1) / threads;
     const int64_t begin = first * chunk, end = std::min(last * chunk, size());
     for_nodes(groups, threads, [&](int64_t node, int64_t other, int owner) {
-      if (owner < 0) add(node, other, begin, end);
+      if (owner < 0 && other != added_by_step(groups)) add(node, other, begin, end);
     });
     if (thread == 0 && p_.bias)
       for_nodes(groups, 1, [&](int64_t node, int64_t other, int) {
@@ -198,7 +205,8 @@ class Run {
       std::vector<double> sums = squares_;
       clip = broadcast<T>(static_cast<T>(clip_factor(std::sqrt(tree_sum(sums)), p_.max_norm)));
     }
-    network_.update(gradient(0), rule, clip, state_, begin, end);
+    const int64_t other = added_by_step(groups);
+    network_.update(gradient(0), other ? gradient(other) : nullptr, rule, clip, state_, begin, end);
     if (thread == 0 && p_.bias) update_bias(rule, clip);
   }
 
@@ -206,7 +214,7 @@ class Run {
     double sum = 0;
     for (int64_t i = part * chunk; i < std::min((part + 1) * chunk, size()); i += lanes<T>) {
       T g[lanes<T>];
-      store(g, network_.true_gradient(gradient(0), i));
+      store(g, network_.true_gradient(load(gradient(0) + i), i));
       for (T value : g) sum += static_cast<double>(value) * static_cast<double>(value);
     }
     return sum;

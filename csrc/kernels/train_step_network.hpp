@@ -37,18 +37,18 @@ class Network {
   int64_t scratch() const { return 2 * source_.scratch(); }
 
   // The gradient of the true weights: folded, the tiles' is that of the scaled ones.
-  Vec<T> true_gradient(const T* gradient, int64_t i) const {
-    return folded() ? load(gradient + i) * load(&scale_[i]) : load(gradient + i);
-  }
+  Vec<T> true_gradient(Vec<T> gradient, int64_t i) const { return folded() ? gradient * load(&scale_[i]) : gradient; }
 
-  // One step for the weights begin .. end (whole vectors) of the packed ones.
+  // One step for the weights begin .. end (whole vectors) of the packed ones. The gradient may come in two parts.
   template <class Rule>
-  void update(const T* gradient, const Rule& rule, Vec<T> clip, T* const* states, int64_t begin, int64_t end) const {
+  void update(const T* gradient, const T* other_part, const Rule& rule, Vec<T> clip, T* const* states, int64_t begin,
+              int64_t end) const {
     Vec<T> state[Rule::states] = {};
     for (int64_t i = begin; i < end; i += lanes<T>) {
       for (int k = 0; k < Rule::states; ++k)
         if (rule.uses(k)) state[k] = load(states[k] + i);
-      const Vec<T> w = rule.step(load(&weight_[i]), true_gradient(gradient, i) * clip, state);
+      const Vec<T> sum = other_part ? load(gradient + i) + load(other_part + i) : load(gradient + i);
+      const Vec<T> w = rule.step(load(&weight_[i]), true_gradient(sum, i) * clip, state);
       for (int k = 0; k < Rule::states; ++k)
         if (rule.uses(k)) store(states[k] + i, state[k]);
       store(&weight_[i], w);
