@@ -47,7 +47,9 @@ class LaneProduct {
     const double macs = static_cast<double>(N_) * static_cast<double>(C_) * static_cast<double>(K_);
     const Team team(threads, 0.02 * macs + 0.2 * static_cast<double>(N_) * static_cast<double>(C_));
     const int64_t most = std::clamp<int64_t>((1 << 20) / std::max<int64_t>(K_, 1) / 8 * 8, 8, C_ < 8 ? 1024 : 128);
-    const int64_t height = std::clamp<int64_t>(blocks_of(blocks_of(N_, team.threads()), 8) * 8, 8, most);  // of a tile
+    // The weight becomes columns anew for each part of the rows.
+    const int64_t parts = across < 4 * team.threads() ? team.threads() : 1;
+    const int64_t height = std::clamp<int64_t>(blocks_of(blocks_of(N_, parts), 8) * 8, 8, most);  // of a tile
     const int64_t copy = in_place() ? 0 : height * copied_stride<T>(K_);
     const Scratch<T> copies(static_cast<std::size_t>(team.threads() * copy));
     for_tiles(blocks_of(N_, height) * across, team, [&](int64_t tile, int thread) {
