@@ -1,8 +1,11 @@
 #include "kernels/train_step.hpp"
 
 #include <algorithm>
+#include <atomic>
 #include <bit>
+#include <chrono>
 #include <limits>
+#include <utility>
 
 #include "kernels/train_step_network.hpp"
 #include "kernels/train_step_wide.hpp"
@@ -14,6 +17,54 @@ namespace {
 double step_nanoseconds(int64_t rows, int64_t features, int64_t outputs) {
   return static_cast<double>(rows) * static_cast<double>(features) * (0.05 * static_cast<double>(outputs) + 0.2);
 }
+
+// On a machine that is shared, a thread whose processor is taken away keeps the others waiting, for milliseconds where
+// a step takes microseconds. When that happens time and again the first thread makes some steps alone, more of them
+// each time: the bytes are the same for any number of threads.
+class Pace {
+ public:
+  using Clock = std::chrono::steady_clock;
+
+  void begin() { begun_ = Clock::now(); }
+  void arrive() { arrived_ = Clock::now(); }
+
+  // After waiting for the others: how many steps to make alone from here on.
+  int64_t steps_alone(int64_t step) {
+    const auto worked = arrived_ - begun_, waited = Clock::now() - arrived_;
+    if (waited < late || waited < 2 * worked) return 0;  // uneven shares are no reason
+    const int64_t since = step - last_late_;
+    last_late_ = step;
+    if (since > often) {
+      alone_ = fewest;
+      return 0;
+    }
+    last_late_ += alone_;
+    return std::exchange(alone_, std::min(2 * alone_, most));
+  }
+
+ private:
+  static constexpr auto late = std::chrono::microseconds(500);
+  static constexpr int64_t often = 32, fewest = 32, most = 1024;  // steps
+
+  Clock::time_point begun_, arrived_;
+  int64_t last_late_ = -often - 1, alone_ = fewest;
+};
+
+// How far the first thread has come alone. Who waits for it naps, and is woken by nobody (see Barrier).
+class Progress {
+ public:
+  void reach(int64_t step) { step_.store(step, std::memory_order_release); }
+  int64_t wait_for(int64_t step) const {
+    for (;;) {
+      const int64_t reached = step_.load(std::memory_order_acquire);
+      if (reached >= step) return reached;
+      nap(100);
+    }
+  }
+
+ private:
+  alignas(64) std::atomic<int64_t> step_{0};
+};
 
 // One run of minibatches; every thread of the team calls work().
 template <class T, class Rule>
@@ -53,15 +104,27 @@ class Run {
     T* scratch = scratch_.data() + thread * network_.scratch();
     const T* factors = make_factors(thread, threads);
     const void* pointers[2][tile_rows];
-    int side = 0;
+    int side = 0, team = threads;  // that makes this step
     Rule rule = rule_;
-    Place here = start(0, thread, threads);
-    if (here.step < steps_) network_.point(pointers[side], here.begin, tile_end(here) - here.begin, scratch, side);
+    Pace pace;
+    Place here{-1, 0, 0};
     for (int64_t step = 0; step < steps_; ++step) {
+      if (thread > 0 && step < alone_until_) {
+        for (; step < alone_until_; ++step) rule.advance();
+        if (alone_.wait_for(step) == steps_) return;
+        make_factors(thread, threads);
+      }
+      const int before = std::exchange(team, step < alone_until_ ? 1 : threads);
+      if (team > before) alone_.reach(step);
+      if (team != before || here.step < step) {
+        here = start(step, thread, team);
+        if (here.step < steps_) network_.point(pointers[side], here.begin, tile_end(here) - here.begin, scratch, side);
+      }
+      pace.begin();
       const RowGroups groups = groups_of(step);
       const T row_weight = static_cast<T>(1.0 / static_cast<double>(batch_end(step) - step * p_.batch_size));
       while (here.step == step) {
-        const Place next = after(here, thread, threads);
+        const Place next = after(here, thread, team);
         if (next.step < steps_)
           network_.point(pointers[!side], next.begin, tile_end(next) - next.begin, scratch, !side);
         TileRows x{pointers[side], next.step < steps_ ? pointers[!side] : nullptr,
@@ -77,21 +140,24 @@ class Run {
         here = next;
         side = !side;
       }
-      for_nodes(groups.count, threads, [&](int64_t node, int64_t other, int owner) {
+      for_nodes(groups.count, team, [&](int64_t node, int64_t other, int owner) {
         if (owner == thread && other != added_by_step(groups.count)) add(node, other, 0, size());
       });
       if (thread == 0) interrupt_.check();
-      if (threads > 1) barrier_.wait(threads);
+      pace.arrive();
+      if (team > 1) barrier_.wait(team);
       if (interrupt_.stopped() || bad_row(groups.count) >= 0) {
         if (thread == 0) result_.bad_row = interrupt_.stopped() ? -1 : bad_row(groups.count);
-        return;  // every thread sees the same
+        break;  // every thread of the team sees the same
       }
-      update(rule, groups.count, thread, threads);
+      if (thread == 0 && team > 1) alone_until_ = std::min(step + 1 + pace.steps_alone(step), steps_);
+      update(rule, groups.count, thread, team);
       rule.advance();
       if (thread == 0) record(step, groups.count);
-      if (threads > 1) barrier_.wait(threads);
+      if (team > 1) barrier_.wait(team);
       make_factors(thread, threads);
     }
+    if (thread == 0) alone_.reach(steps_);
   }
 
  private:
@@ -251,6 +317,8 @@ class Run {
   std::vector<double> squares_;
   std::vector<GroupLoss> group_loss_;
   Barrier barrier_;
+  int64_t alone_until_ = 0;  // steps before this one are the first thread's; decided where the others wait
+  Progress alone_;
   Interrupt interrupt_;
   TrainResult result_;
 };

@@ -5,14 +5,15 @@
 // between.
 //
 //   groups   A minibatch is cut into groups of rows (64 each, more only where that would make over 16), each a few
-//   tiles of
-//            32 (linear_tiles.hpp). A thread takes a contiguous run of groups; each group sums its own partial
+//            tiles of 32 (linear_tiles.hpp). A thread takes a contiguous run of groups; each group sums its own partial
 //            gradient.
 //   tree     Partial gradients are added as one fixed binary tree over the groups. A thread adds the nodes that lie
-//            within its own groups before the barrier, what is left after it, so little crosses between cores.
+//            within its own groups before the barrier, what is left after it, so little crosses between cores. The
+//            root is added by the optimizer's step as it reads its two parts.
 //   update   After the barrier each thread finishes the tree, and applies the optimizer, for its own slice of the
-//   parameters. A
-//            second barrier ends the step.
+//            parameters. A second barrier ends the step.
+//   alone    Where the others keep the first thread waiting, for their processors are taken away again and again, it
+//            makes some steps alone.
 //
 // The cut depends on the size of the minibatch alone, so the bits do not depend on the number of threads.
 //

@@ -104,6 +104,28 @@ def test_threads(kind: str, rows: Any, dtype: Any, threads: int, rng: np.random.
     check_run(problem, "", batch_size=256, lr=lr, threads=threads)
 
 
+@pytest.mark.parametrize("rows", [np.uint8, np.float32])
+def test_more_threads_than_processors(rows: Any, rng: np.random.Generator) -> None:
+    """Threads that keep the first one waiting are left out for a while: the bytes are the same."""
+    problem = Problem(rng, n=2_000, columns=300, rows=rows)
+    problem.order = np.concatenate([rng.permutation(2_000) for _ in range(50)])
+    for options in ({"momentum": 0.9}, {"max_norm": 0.1}):
+        wanted, got = problem.start(), problem.start()
+        run = problem.train(kernels, wanted, batch_size=512, lr=0.1, threads=1, **options)
+        assert problem.train(kernels, got, batch_size=512, lr=0.1, threads=8, **options) == run
+        assert same_bytes(tuple(flat(got)), tuple(flat(wanted)))
+    if rows == np.uint8:
+        return
+    problem.order[80_123] = 2_000
+    problem.x = np.concatenate([problem.x, np.full((1, 300), np.nan, rows)])
+    problem.target = np.append(problem.target, 0)
+    states = problem.start(), problem.start()
+    for threads, state in zip((1, 8), states, strict=True):
+        with pytest.raises(FloatingPointError, match=r"step 156 .* row 2000;"):
+            problem.train(kernels, state, batch_size=512, lr=0.1, threads=threads)
+    assert same_bytes(tuple(flat(states[0])), tuple(flat(states[1])))
+
+
 @pytest.mark.parametrize("kind", ["softmax", "linear"])
 def test_image_sized_rows(kind: str, rng: np.random.Generator) -> None:
     """784 columns and 10 classes, as MNIST."""
