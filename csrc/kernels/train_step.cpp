@@ -19,46 +19,49 @@ double step_nanoseconds(int64_t rows, int64_t features, int64_t outputs) {
 }
 
 // On a machine that is shared, a thread whose processor is taken away keeps the others waiting, for milliseconds where
-// a step takes microseconds. When that happens time and again the first thread makes some steps alone, more of them
-// each time: the bytes are the same for any number of threads.
+// a step takes microseconds. The first thread then goes on alone for as long as it has waited, and for twice as long
+// each time that it soon has to wait again, in this run or the next one: the bytes are the same for any number of
+// threads.
 class Pace {
  public:
-  using Clock = std::chrono::steady_clock;
+  static bool alone() { return now() < until_.load(std::memory_order_relaxed); }
 
-  void begin() { begun_ = Clock::now(); }
-  void arrive() { arrived_ = Clock::now(); }
+  void begin() { begun_ = now(); }
+  void arrive() { arrived_ = now(); }
 
-  // After waiting for the others: how many steps to make alone from here on.
-  int64_t steps_alone(int64_t step) {
-    const auto worked = arrived_ - begun_, waited = Clock::now() - arrived_;
-    if (waited < late || waited < 2 * worked) return 0;  // uneven shares are no reason
-    const int64_t since = step - last_late_;
-    last_late_ = step;
-    if (since > often) {
-      alone_ = fewest;
-      return 0;
-    }
-    last_late_ += alone_;
-    return std::exchange(alone_, std::min(2 * alone_, most));
+  // After waiting for the others: was it too long? Uneven shares of the work are no reason.
+  bool too_late() const {
+    const int64_t time = now(), worked = arrived_ - begun_, waited = time - arrived_;
+    if (waited < shortest || waited < 2 * worked) return false;
+    const int64_t last = pause_.load(std::memory_order_relaxed);
+    const bool soon = time - until_.load(std::memory_order_relaxed) < 4 * last;
+    const int64_t pause = std::min(soon ? std::max(2 * last, waited) : waited, longest);
+    pause_.store(pause, std::memory_order_relaxed);
+    until_.store(time + pause, std::memory_order_relaxed);
+    return true;
   }
 
  private:
-  static constexpr auto late = std::chrono::microseconds(500);
-  static constexpr int64_t often = 32, fewest = 32, most = 1024;  // steps
+  static constexpr int64_t shortest = 500'000, longest = 2'000'000'000;  // nanoseconds
 
-  Clock::time_point begun_, arrived_;
-  int64_t last_late_ = -often - 1, alone_ = fewest;
+  static int64_t now() {
+    return std::chrono::duration_cast<std::chrono::nanoseconds>(std::chrono::steady_clock::now().time_since_epoch())
+        .count();
+  }
+
+  static inline std::atomic<int64_t> until_{0}, pause_{0};
+  int64_t begun_ = 0, arrived_ = 0;
 };
 
 // How far the first thread has come alone. Who waits for it naps, and is woken by nobody (see Barrier).
 class Progress {
  public:
   void reach(int64_t step) { step_.store(step, std::memory_order_release); }
-  int64_t wait_for(int64_t step) const {
-    for (;;) {
+  int64_t wait_beyond(int64_t step) const {
+    for (int time = 50;; time = std::min(time + 50, 1000)) {
       const int64_t reached = step_.load(std::memory_order_acquire);
-      if (reached >= step) return reached;
-      nap(100);
+      if (reached > step) return reached;
+      nap(time);
     }
   }
 
@@ -83,7 +86,8 @@ class Run {
         scratch_(static_cast<std::size_t>(threads * network_.scratch())),
         states_(static_cast<std::size_t>(Rule::states) * network_.size()),
         squares_(static_cast<std::size_t>(blocks_of(size(), chunk) + 1)),
-        group_loss_(static_cast<std::size_t>(most_groups_)) {
+        group_loss_(static_cast<std::size_t>(most_groups_)),
+        alone_from_(threads > 1 && Pace::alone() ? 0 : -1) {
     for (int k = 0; k < Rule::states; ++k) {
       state_[k] = states_.data() + k * size();
       if (rule.uses(k)) pack_weight(state_[k], p.weight_state[k], network_.shape(), p.x.columns);
@@ -109,13 +113,17 @@ class Run {
     Pace pace;
     Place here{-1, 0, 0};
     for (int64_t step = 0; step < steps_; ++step) {
-      if (thread > 0 && step < alone_until_) {
-        for (; step < alone_until_; ++step) rule.advance();
-        if (alone_.wait_for(step) == steps_) return;
+      const int before = team;
+      if (step == alone_from_ && thread > 0) {
+        for (const int64_t reached = progress_.wait_beyond(step); step < reached; ++step) rule.advance();
+        if (step == steps_) return;
         make_factors(thread, threads);
+      } else if (step == alone_from_) {
+        team = 1;
+      } else if (team < threads && !Pace::alone()) {
+        team = threads;
+        progress_.reach(step);
       }
-      const int before = std::exchange(team, step < alone_until_ ? 1 : threads);
-      if (team > before) alone_.reach(step);
       if (team != before || here.step < step) {
         here = start(step, thread, team);
         if (here.step < steps_) network_.point(pointers[side], here.begin, tile_end(here) - here.begin, scratch, side);
@@ -150,14 +158,14 @@ class Run {
         if (thread == 0) result_.bad_row = interrupt_.stopped() ? -1 : bad_row(groups.count);
         break;  // every thread of the team sees the same
       }
-      if (thread == 0 && team > 1) alone_until_ = std::min(step + 1 + pace.steps_alone(step), steps_);
+      if (thread == 0 && team > 1 && pace.too_late()) alone_from_ = step + 1;
       update(rule, groups.count, thread, team);
       rule.advance();
       if (thread == 0) record(step, groups.count);
       if (team > 1) barrier_.wait(team);
       make_factors(thread, threads);
     }
-    if (thread == 0) alone_.reach(steps_);
+    if (thread == 0) progress_.reach(steps_);
   }
 
  private:
@@ -317,8 +325,8 @@ class Run {
   std::vector<double> squares_;
   std::vector<GroupLoss> group_loss_;
   Barrier barrier_;
-  int64_t alone_until_ = 0;  // steps before this one are the first thread's; decided where the others wait
-  Progress alone_;
+  int64_t alone_from_;  // the step that the first thread makes alone, and more after it; set while the others wait
+  Progress progress_;
   Interrupt interrupt_;
   TrainResult result_;
 };
