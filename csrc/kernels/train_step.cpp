@@ -5,7 +5,6 @@
 #include <bit>
 #include <chrono>
 #include <limits>
-#include <utility>
 
 #include "kernels/train_step_network.hpp"
 #include "kernels/train_step_wide.hpp"
@@ -106,7 +105,6 @@ class Run {
   void work(int thread, int threads) {
     T* logits = logits_.data() + static_cast<std::size_t>(thread) * network_.tile_size();
     T* scratch = scratch_.data() + thread * network_.scratch();
-    const T* factors = make_factors(thread, threads);
     const void* pointers[2][tile_rows];
     int side = 0, team = threads;  // that makes this step
     Rule rule = rule_;
@@ -117,7 +115,6 @@ class Run {
       if (step == alone_from_ && thread > 0) {
         for (const int64_t reached = progress_.wait_beyond(step); step < reached; ++step) rule.advance();
         if (step == steps_) return;
-        make_factors(thread, threads);
       } else if (step == alone_from_) {
         team = 1;
       } else if (team < threads && !Pace::alone()) {
@@ -129,6 +126,7 @@ class Run {
         if (here.step < steps_) network_.point(pointers[side], here.begin, tile_end(here) - here.begin, scratch, side);
       }
       pace.begin();
+      const T* const factors = make_factors(thread, threads);
       const RowGroups groups = groups_of(step);
       const T row_weight = static_cast<T>(1.0 / static_cast<double>(batch_end(step) - step * p_.batch_size));
       while (here.step == step) {
@@ -163,7 +161,6 @@ class Run {
       rule.advance();
       if (thread == 0) record(step, groups.count);
       if (team > 1) barrier_.wait(team);
-      make_factors(thread, threads);
     }
     if (thread == 0) progress_.reach(steps_);
   }

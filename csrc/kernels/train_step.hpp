@@ -9,7 +9,7 @@
 //            gradient.
 //   tree     Partial gradients are added as one fixed binary tree over the groups. A thread adds the nodes that lie
 //            within its own groups before the barrier, what is left after it, so little crosses between cores. The
-//            root is added by the optimizer's step as it reads its two parts.
+//            root is added by the optimizer's step as it reads its two parts, unless it clips.
 //   update   After the barrier each thread finishes the tree, and applies the optimizer, for its own slice of the
 //            parameters. A second barrier ends the step.
 //   alone    Where the others keep the first thread waiting, for their processors are taken away again and again, it
