@@ -15,7 +15,7 @@ SETTINGS = (
 )  # fmt: skip
 
 
-def start(code: str, *options: str, timeout: float = 60, **environment: str) -> Any:
+def start(code: str, *options: str, timeout: float = 180, **environment: str) -> Any:
     """Run a script to its end; a hang is an error after `timeout` seconds."""
     variables = {key: value for key, value in os.environ.items() if key not in SETTINGS}
     return subprocess.run(
@@ -28,13 +28,13 @@ def start(code: str, *options: str, timeout: float = 60, **environment: str) -> 
     )
 
 
-def run(code: str, *options: str, timeout: float = 60, **environment: str) -> str:
+def run(code: str, *options: str, timeout: float = 180, **environment: str) -> str:
     """Run a script that has to succeed; what it prints."""
     done = start(code, *options, timeout=timeout, **environment)
     assert done.returncode == 0, f"exit status {done.returncode}\n{done.stdout}\n{done.stderr}"
     return str(done.stdout)
 
 
-def answer(code: str, *options: str, timeout: float = 60, **environment: str) -> Any:
+def answer(code: str, *options: str, timeout: float = 180, **environment: str) -> Any:
     """Run a script whose last line of output is JSON; that value."""
     return json.loads(run(code, *options, timeout=timeout, **environment).splitlines()[-1])
