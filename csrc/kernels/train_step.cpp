@@ -18,9 +18,9 @@ double step_nanoseconds(int64_t rows, int64_t features, int64_t outputs) {
 }
 
 // On a machine that is shared, a thread whose processor is taken away keeps the others waiting, for milliseconds where
-// a step takes microseconds. The first thread then goes on alone for as long as it has waited, and for twice as long
-// each time that it soon has to wait again, in this run or the next one: the bytes are the same for any number of
-// threads.
+// a step takes microseconds. An account is kept of what the team wins against the first thread alone, and of what it
+// loses by waiting; when it is overdrawn the first thread goes on alone for a while, and for twice as long each time
+// that the team has won nothing since, in this run or the next one: the bytes are the same for any number of threads.
 class Pace {
  public:
   static bool alone() { return now() < until_.load(std::memory_order_relaxed); }
@@ -28,28 +28,34 @@ class Pace {
   void begin() { begun_ = now(); }
   void arrive() { arrived_ = now(); }
 
-  // After waiting for the others: was it too long? Uneven shares of the work are no reason.
-  bool too_late() const {
-    const int64_t time = now(), worked = arrived_ - begun_, waited = time - arrived_;
-    if (waited < shortest || waited < 2 * worked) return false;
-    const int64_t last = pause_.load(std::memory_order_relaxed);
-    const bool soon = time - until_.load(std::memory_order_relaxed) < 4 * last;
-    const int64_t pause = std::min(soon ? std::max(2 * last, waited) : waited, longest);
+  // After the first thread has computed its own groups of rows, of so many, and waited for the others: go on alone?
+  bool too_slow(int64_t own, int64_t groups) {
+    if (own == 0) return false;
+    const int64_t time = now(), waited = time - arrived_;
+    group_ = std::min(group_, (arrived_ - begun_) / own);  // what else a step takes happens to a thread alone as well
+    const int64_t alone = group_ * groups * 3 / 4;         // by itself it shares no cache and tells nobody anything
+    const int64_t balance = std::min(balance_.load(std::memory_order_relaxed) + alone - group_ * own - waited, most);
+    int64_t pause = balance == most ? 0 : pause_.load(std::memory_order_relaxed);
+    const bool overdrawn = balance < -least;
+    if (overdrawn) {
+      pause = std::min(std::max(2 * pause, -4 * balance), longest);
+      until_.store(time + pause, std::memory_order_relaxed);
+    }
     pause_.store(pause, std::memory_order_relaxed);
-    until_.store(time + pause, std::memory_order_relaxed);
-    return true;
+    balance_.store(overdrawn ? 0 : balance, std::memory_order_relaxed);
+    return overdrawn;
   }
 
  private:
-  static constexpr int64_t shortest = 500'000, longest = 2'000'000'000;  // nanoseconds
+  static constexpr int64_t least = 500'000, most = 20'000'000, longest = 2'000'000'000;  // nanoseconds
 
   static int64_t now() {
     return std::chrono::duration_cast<std::chrono::nanoseconds>(std::chrono::steady_clock::now().time_since_epoch())
         .count();
   }
 
-  static inline std::atomic<int64_t> until_{0}, pause_{0};
-  int64_t begun_ = 0, arrived_ = 0;
+  static inline std::atomic<int64_t> balance_{0}, until_{0}, pause_{0};
+  int64_t begun_ = 0, arrived_ = 0, group_ = longest;  // the shortest time for a group of rows in this run
 };
 
 // How far the first thread has come alone. Who waits for it naps, and is woken by nobody (see Barrier).
@@ -156,7 +162,7 @@ class Run {
         if (thread == 0) result_.bad_row = interrupt_.stopped() ? -1 : bad_row(groups.count);
         break;  // every thread of the team sees the same
       }
-      if (thread == 0 && team > 1 && pace.too_late()) alone_from_ = step + 1;
+      if (thread == 0 && team > 1 && pace.too_slow(groups.count / team, groups.count)) alone_from_ = step + 1;
       update(rule, groups.count, thread, team);
       rule.advance();
       if (thread == 0) record(step, groups.count);
