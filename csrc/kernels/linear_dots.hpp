@@ -92,25 +92,22 @@ class Dots {
 
   // sums[f * lanes + r] = the products of row r of `many` and row f of `few`, not yet added across lanes.
   void multiply(Vec<T>* sums, Rows many, Rows few) const {
-    alignas(64) T many_copied[L * copied_stride<T>(depth)], few_copied[most_few * copied_stride<T>(depth)];
+    const int64_t blocks = blocks_of(many.count, few.count == 1 ? most_of_one : most_rows);
+    alignas(64) T copied[most_few * copied_stride<T>(depth)];
     for (int64_t begin = 0; begin == 0 || begin < K_; begin += depth) {
       const int64_t end = std::min(begin + depth, K_);
-      const bool again = few.count > 3;
-      const Rows a = part(many, many_copied, begin, end, again), b = part(few, few_copied, begin, end, again);
-      for (int64_t f = 0; f < few.count;) {
-        const int64_t left = few.count - f;
-        const auto some = [&]<int F>(std::integral_constant<int, F>) {
-          for_rows<F>(sums + f * L, a, {b.first + f * b.apart, b.apart, F}, end - begin, begin == 0);
-          f += F;
-        };
-        if (left == 1) some(std::integral_constant<int, 1>{});
-        else if (left == 2 || left == 4) some(std::integral_constant<int, 2>{});
-        else some(std::integral_constant<int, 3>{});
+      const Rows b = part(few, copied, begin, end, blocks > 1);
+      for (int64_t i = 0; i < blocks; ++i) {
+        const int64_t r = many.count * i / blocks, some = many.count * (i + 1) / blocks - r;  // as equal as can be
+        const Rows a{many.first + r * many.apart + begin, many.apart, some};
+        if (few.count == 1) for_one<most_of_one>(sums + r, a, b, end - begin, begin == 0);
+        else for_few<most_rows>(sums + r, a, b, end - begin, begin == 0);
       }
     }
   }
 
-  // Columns begin .. end - 1 of the rows: copied if they are used more than once and are not spread out.
+  // Columns begin .. end - 1 of the rows: copied if they are used more than once and their lines would push each other
+  // out of the first-level cache.
   static Rows part(const Rows& rows, T* copy, int64_t begin, int64_t end, bool again) {
     if (!again || spread_out<T>(rows.apart)) return {rows.first + begin, rows.apart, rows.count};
     const int64_t apart = copied_stride<T>(end - begin);
@@ -119,18 +116,29 @@ class Dots {
     return {copy, apart, rows.count};
   }
 
-  template <int F>
-  static void for_rows(Vec<T>* sums, const Rows& many, const Rows& few, int64_t depth, bool first) {
-    constexpr int most = F == 1 && vector_registers > 16 ? L : std::min(L, vector_registers / 4);
-    int64_t r = 0;
-    const auto blocks = [&]<int R>(std::integral_constant<int, R>) {
-      for (; r + R <= many.count; r += R)
-        block<R, F>(sums + r, {many.first + r * many.apart, many.apart, R}, few, depth, first);
-    };
-    blocks(std::integral_constant<int, most>{});
-    if constexpr (most > 8) blocks(std::integral_constant<int, 8>{});
-    if constexpr (most > 4) blocks(std::integral_constant<int, 4>{});
-    blocks(std::integral_constant<int, 1>{});
+  static constexpr int most_rows = std::min(L, vector_registers / 4),
+                       most_of_one = vector_registers > 16 ? L : most_rows;
+
+  // A block of up to Most rows of the longer side and all of the shorter one.
+  template <int Most>
+  static void for_few(Vec<T>* sums, const Rows& many, const Rows& few, int64_t depth, bool first) {
+    if constexpr (Most > 1)
+      if (many.count < Most) return for_few<Most - 1>(sums, many, few, depth, first);
+    for (int64_t f = 0; f < few.count;) {
+      const int64_t left = few.count - f;
+      const auto some = [&]<int F>(std::integral_constant<int, F>) {
+        block<Most, F>(sums + f * L, many, {few.first + f * few.apart, few.apart, F}, depth, first);
+        f += F;
+      };
+      if (left == 2 || left == 4) some(std::integral_constant<int, 2>{});
+      else some(std::integral_constant<int, 3>{});
+    }
+  }
+  template <int Most>
+  static void for_one(Vec<T>* sums, const Rows& many, const Rows& few, int64_t depth, bool first) {
+    if constexpr (Most > 1)
+      if (many.count < Most) return for_one<Most - 1>(sums, many, few, depth, first);
+    block<Most, 1>(sums, many, few, depth, first);
   }
 
   template <int R, int F>
