@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import operator
 import os
-import platform
 from types import TracebackType
 
 from softstep import _native
@@ -119,4 +118,6 @@ def _processor_name() -> str:
                     return line.partition(":")[2].strip()
     except OSError:
         pass
+    import platform  # here, as in softstep._native
+
     return platform.processor() or platform.machine()

@@ -12,7 +12,6 @@ import contextlib
 import functools
 import importlib.util
 import os
-import platform
 from collections.abc import Iterator
 from types import ModuleType
 from typing import TYPE_CHECKING
@@ -40,6 +39,8 @@ def load(level: str) -> ModuleType:
 
 def _choose() -> tuple[str, str]:
     if not supported:
+        import platform  # here, for before Python 3.11 it loads half of the standard library
+
         name = platform.processor() or platform.machine()
         raise ImportError(
             "softstep needs a processor with at least x86-64-v2 (SSE4.2 and POPCNT, made since "
