@@ -77,6 +77,33 @@ def test_a_call_inside_of_a_block_ends_with_it() -> None:
     assert count() == 4
 
 
+def test_an_object_that_is_used_again() -> None:
+    """Each block returns to the number from before it, however often it is entered."""
+    softstep.threads(3)
+    two = softstep.threads(2)
+    with two:
+        assert count() == 2
+    assert count() == 3
+    softstep.threads(4)
+    for _ in range(2):
+        with two:
+            assert count() == 2
+        assert count() == 4
+    softstep.threads(2)
+    with two:
+        assert count() == 2
+    assert count() == 2
+    with softstep.threads(1) as one:
+        with one:
+            assert count() == 1
+        assert count() == 1
+    assert count() == 2
+    a, b = softstep.threads(5), softstep.threads(6)
+    with a, b, a:
+        assert count() == 5
+    assert count() == 6
+
+
 def test_a_block_that_raises() -> None:
     softstep.threads(4)
     with pytest.raises(KeyError), softstep.threads(5):

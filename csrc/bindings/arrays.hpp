@@ -14,9 +14,11 @@
 #include <cstdint>
 #include <exception>
 #include <initializer_list>
+#include <limits>
 #include <optional>
 #include <string>
 #include <thread>
+#include <vector>
 
 #include "kernels/features.hpp"
 #include "parallel.hpp"
@@ -129,6 +131,11 @@ Features<T> features(const char* name, const py::array& a, const std::optional<p
   return x;
 }
 
+// A label or row number for a message. Python makes the largest of what is larger, as uint64 may be.
+inline std::string label_text(int64_t label) {
+  return std::to_string(label) + (label == std::numeric_limits<int64_t>::max() ? " or more" : "");
+}
+
 // Is every number from 0 to limit - 1? Without a branch, so that it vectorises: the highest bit of x or of limit - 1 -
 // x is set where x is none of these.
 inline bool all_below(const int64_t* numbers, int64_t count, int64_t limit) {
@@ -147,8 +154,8 @@ inline const int64_t* row_order(const py::array& order, int64_t n) {
   if (all_below(rows, order.shape(0), n)) return rows;
   for (int64_t i = 0; i < order.shape(0); ++i)
     if (static_cast<std::uint64_t>(rows[i]) >= static_cast<std::uint64_t>(n))
-      throw py::index_error("order[" + std::to_string(i) + "] is " + std::to_string(rows[i]) +
-                            "; accepted: row numbers 0 to " + std::to_string(n - 1));
+      throw py::index_error("order[" + std::to_string(i) + "] is " + label_text(rows[i]) + "; accepted: " +
+                            (n ? "row numbers 0 to " + std::to_string(n - 1) : "nothing, for x has no rows"));
   return rows;
 }
 
@@ -185,6 +192,23 @@ inline void check_overlap(const char* name, const py::array& written, const char
       std::string(name) + " shares memory with " + other + "; accepted: an array of its own" +
       (same == Same::accepted ? std::string(", or exactly ") + other + " to work in place" : std::string()));
 }
+
+// What a call reads and writes: nothing that is written may share memory with anything else.
+class Apart {
+ public:
+  Apart& reads(const char* name, const py::array& a) {
+    arrays_.emplace_back(name, &a);
+    return *this;
+  }
+  Apart& reads(const char* name, const std::optional<py::array>& a) { return a ? reads(name, *a) : *this; }
+  void writes(const std::string& name, const py::array& a) {
+    for (const auto& [other, array] : arrays_) check_overlap(name.c_str(), a, other.c_str(), *array, Same::refused);
+    arrays_.emplace_back(name, &a);
+  }
+
+ private:
+  std::vector<std::pair<std::string, const py::array*>> arrays_;
+};
 
 // Is the interpreter on its way out? A thread that then asks for the GIL is ended where it stands.
 inline bool finalizing() {

@@ -10,8 +10,8 @@ namespace {
 // (sum of the row losses, what a mean divides by, rows predicted right). With `mean` the gradient is divided too.
 py::tuple cross_entropy_into(MaybeArray row_loss, MaybeArray dlogits, MaybeArray logsumexp, MaybeArray predicted,
                              const py::array& logits, const py::array& target, const MaybeArray& class_weight,
-                             const MaybeArray& sample_weight, int64_t ignore_index, double label_smoothing, bool mean,
-                             bool count_correct, int threads) {
+                             const MaybeArray& sample_weight, int64_t ignore_index, double label_smoothing,
+                             double tolerance, bool mean, bool count_correct, int threads) {
   return with_float("logits", logits, [&]<class T>(T) {
     CrossEntropy<T> p{};
     check_ndim("logits", logits, 2, "(N, C)");
@@ -19,7 +19,7 @@ py::tuple cross_entropy_into(MaybeArray row_loss, MaybeArray dlogits, MaybeArray
     p.classes = logits.shape(1);
     if (p.classes == 0) wrong_shape("logits", logits, "(N, C) with at least one class");
     p.logits = input<T>("logits", logits);
-    take_targets(p, target, class_weight, sample_weight, ignore_index, label_smoothing);
+    take_targets(p, target, class_weight, sample_weight, ignore_index, label_smoothing, tolerance);
     p.count_correct = count_correct;
 
     // What is written lies apart from what is read, and from everything else that is written.
@@ -60,8 +60,8 @@ py::tuple cross_entropy_into(MaybeArray row_loss, MaybeArray dlogits, MaybeArray
 void bind_cross_entropy(py::module_& m) {
   m.def("cross_entropy", &cross_entropy_into, py::arg("row_loss"), py::arg("dlogits"), py::arg("logsumexp"),
         py::arg("predicted"), py::arg("logits"), py::arg("target"), py::arg("class_weight"), py::arg("sample_weight"),
-        py::arg("ignore_index"), py::arg("label_smoothing"), py::arg("mean"), py::arg("count_correct"),
-        py::arg("threads"));
+        py::arg("ignore_index"), py::arg("label_smoothing"), py::arg("tolerance"), py::arg("mean"),
+        py::arg("count_correct"), py::arg("threads"));
 }
 
 }  // namespace softstep

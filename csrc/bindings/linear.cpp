@@ -46,16 +46,10 @@ void linear_into(py::array out, const py::array& x, const py::array& weight, std
     const T* pb = nullptr;
     check_shape("out", out, {N, C});
     T* po = output<T>("out", out);
-    check_overlap("out", out, "x", x, Same::refused);
-    check_overlap("out", out, "weight", weight, Same::refused);
-    if (bias) {
-      check_shape("bias", *bias, {C});
-      pb = input<T>("bias", *bias);
-      check_overlap("out", out, "bias", *bias, Same::refused);
-    }
-    if (order) check_overlap("out", out, "order", *order, Same::refused);
-    if (scale) check_overlap("out", out, "scale", *scale, Same::refused);
-    if (shift) check_overlap("out", out, "shift", *shift, Same::refused);
+    if (bias) check_shape("bias", *bias, {C}), pb = input<T>("bias", *bias);
+    Apart apart;
+    apart.reads("x", x).reads("weight", weight).reads("bias", bias).reads("order", order);
+    apart.reads("scale", scale).reads("shift", shift).writes("out", out);
     const Activation f = activation_named("activation", activation);
     without_gil([&] { linear_forward(po, rows, pw, pb, N, C, f, threads); });
   });
@@ -75,14 +69,14 @@ void linear_backward_into(std::optional<py::array> dx, std::optional<py::array> 
     const int64_t K = rows.columns, C = outputs_of(weight, rows);
     check_shape("dlogits", dlogits, {N, C});
     const T *pw = input<T>("weight", weight), *pg = input<T>("dlogits", dlogits);
+    Apart apart;
+    apart.reads("x", x).reads("weight", weight).reads("dlogits", dlogits).reads("order", order);
+    apart.reads("scale", scale).reads("shift", shift);
     const auto wanted = [&](const char* name, std::optional<py::array>& a, std::initializer_list<int64_t> shape) -> T* {
       if (!a) return nullptr;
       check_shape(name, *a, shape);
       T* data = output<T>(name, *a);
-      check_overlap(name, *a, "x", x, Same::refused);
-      check_overlap(name, *a, "weight", weight, Same::refused);
-      check_overlap(name, *a, "dlogits", dlogits, Same::refused);
-      if (order) check_overlap(name, *a, "order", *order, Same::refused);
+      apart.writes(name, *a);
       return data;
     };
     T* pdx = wanted("dx", dx, {N, K});

@@ -1,6 +1,9 @@
 #include "kernels/losses.hpp"
 
+#include <cmath>
+
 #include "bindings/arrays.hpp"
+#include "bindings/numbers.hpp"
 #include "bindings/rooms.hpp"
 
 namespace softstep {
@@ -48,11 +51,12 @@ py::tuple squared_error_into(std::optional<py::array> loss, std::optional<py::ar
   return with_float("prediction", prediction, [&]<class T>(T) {
     ElementLoss<T> p = problem<T>(loss, slope, "prediction", prediction, target, weight, repeat);
     double sum = 0, weights = 0;
-    without_gil([&] {
-      if (mean) weights = sum_of_weights(p.weight, p.size, threads);
-      p.factor = mean ? static_cast<T>(weights != 0 ? 1 / weights : 0) : T(1);
-      sum = squared_error(p, threads);
-    });
+    if (mean) without_gil([&] { weights = sum_of_weights(p.weight, p.size, threads); });
+    p.factor = mean ? static_cast<T>(weights != 0 ? 1 / weights : 0) : T(1);
+    if (p.slope && std::abs(weights) <= 1 && std::isinf(p.factor))
+      throw py::value_error("weight sums to " + number_text(weights) +
+                            "; accepted: 0, or a sum by which its dtype can divide");
+    without_gil([&] { sum = squared_error(p, threads); });
     return py::make_tuple(sum, weights);
   });
 }
@@ -64,7 +68,7 @@ std::string index_text(const py::array& a, int64_t flat) {
     text = std::to_string(flat % a.shape(axis)) + (text.empty() ? "" : ", ") + text;
     flat /= a.shape(axis);
   }
-  return "[" + text + "]";
+  return text.empty() ? "" : "[" + text + "]";
 }
 
 // The sum of the elements' losses. With `mean` the gradient is divided by the number of elements.

@@ -21,14 +21,24 @@ inline void check_number(const char* name, double value, double least, double mo
   throw py::value_error(std::string(name) + " is " + number_text(value) + "; accepted: " + accepted);
 }
 
+// A number in the type of the computation, which may be too small for it.
+template <class T>
+T narrow(const char* name, double value) {
+  const T narrowed = static_cast<T>(value);
+  if (!std::isfinite(narrowed))
+    throw py::value_error(std::string(name) + " is " + number_text(value) +
+                          "; accepted: a number that is finite in float32");
+  return narrowed;
+}
+
 inline void check_beta(const char* name, double value) {
   if (!(0 <= value && value < 1))
     throw py::value_error(std::string(name) + " is " + number_text(value) + "; accepted: at least 0 and below 1");
 }
 
-inline void check_max_norm(std::optional<double> max_norm) {
-  if (max_norm && !(*max_norm >= 0))
-    throw py::value_error("max_norm is " + number_text(*max_norm) + "; accepted: a number of at least 0, or None");
+inline void check_max_norm(double max_norm, const char* or_else = "") {
+  if (!(max_norm >= 0))
+    throw py::value_error("max_norm is " + number_text(max_norm) + "; accepted: a number of at least 0" + or_else);
 }
 
 }  // namespace softstep

@@ -177,7 +177,7 @@ template <std::size_t States, class MakeRule>
 py::object step(const Given& given_param, State (&&states)[States], const Given& given_grad,
                 std::optional<double> max_norm, int threads, MakeRule make_rule) {
   const auto convert_first = [] { return py::reinterpret_borrow<py::object>(Py_NotImplemented); };
-  check_max_norm(max_norm);
+  if (max_norm) check_max_norm(*max_norm, ", or None");
   Arrays param("param", given_param);
   for (State& s : states) {
     if (s.needed && !s.arrays.given())
@@ -231,7 +231,13 @@ py::object sgd_step_into(const Given& param, const std::optional<Given>& momentu
                           number_text(dampening) + "; accepted with a momentum above 0 and no dampening");
   return step(param, {State{{"momentum_buffer", momentum_buffer}, momentum != 0, "momentum=0"}}, grad, max_norm,
               threads, [&]<class T>(T) {
-                return Sgd<T>{T(lr), T(momentum), T(dampening), T(weight_decay), nesterov, maximize, first_step};
+                return Sgd<T>{narrow<T>("lr", lr),
+                              narrow<T>("momentum", momentum),
+                              narrow<T>("dampening", dampening),
+                              narrow<T>("weight_decay", weight_decay),
+                              nesterov,
+                              maximize,
+                              first_step};
               });
 }
 

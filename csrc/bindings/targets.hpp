@@ -4,6 +4,7 @@
 #include <limits>
 
 #include "bindings/arrays.hpp"
+#include "bindings/numbers.hpp"
 #include "kernels/cross_entropy.hpp"
 
 namespace softstep {
@@ -14,14 +15,14 @@ template <class T>
 [[noreturn]] void bad_target(const CrossEntropy<T>& p, const TargetCheck& found) {
   const std::string row = std::to_string(found.bad_row), target = "target[" + row + "]";
   if (p.target)
-    throw py::index_error(target + " is " + std::to_string(p.target[found.bad_row]) + "; accepted: 0 to " +
+    throw py::index_error(target + " is " + label_text(p.target[found.bad_row]) + "; accepted: 0 to " +
                           std::to_string(p.classes - 1) + ", or ignore_index (" + std::to_string(p.ignore_index) + ")");
   if (found.bad_column >= 0)
     throw py::value_error(target + "[" + std::to_string(found.bad_column) + "] is " +
-                          std::to_string(p.distribution[found.bad_row * p.classes + found.bad_column]) + " (row " +
-                          row + "); accepted: a distribution, of entries that are not negative");
-  throw py::value_error(target + " sums to " + std::to_string(found.bad_sum) + " (row " + row +
-                        "); accepted: a distribution, whose sum is 1 to within the square root of the logits' eps");
+                          number_text(p.distribution[found.bad_row * p.classes + found.bad_column]) + " (row " + row +
+                          "); accepted: a distribution, of entries that are not negative");
+  throw py::value_error(target + " sums to " + number_text(found.bad_sum) + " (row " + row +
+                        "); accepted: a distribution, whose sum is 1 to within " + number_text(p.tolerance));
 }
 
 template <class T>
@@ -34,14 +35,14 @@ const T* weights(const char* name, const MaybeArray& a, int64_t count) {
 template <class T>
 void bad_weight(const char* name, const T* weight, int64_t bad) {
   if (bad >= 0)
-    throw py::value_error(std::string(name) + "[" + std::to_string(bad) + "] is " + std::to_string(weight[bad]) +
+    throw py::value_error(std::string(name) + "[" + std::to_string(bad) + "] is " + number_text(weight[bad]) +
                           "; accepted: finite numbers that are not negative");
 }
 
 // Into the problem, whose rows and classes are set.
 template <class T>
 void take_targets(CrossEntropy<T>& p, const py::array& target, const MaybeArray& class_weight,
-                  const MaybeArray& sample_weight, int64_t ignore_index, double label_smoothing) {
+                  const MaybeArray& sample_weight, int64_t ignore_index, double label_smoothing, double tolerance) {
   if (target.ndim() == 2) {
     check_shape("target", target, {p.rows, p.classes});
     p.distribution = input<T>("target", target);
@@ -52,8 +53,9 @@ void take_targets(CrossEntropy<T>& p, const py::array& target, const MaybeArray&
   p.class_weight = weights<T>("class_weight", class_weight, p.classes);
   p.sample_weight = weights<T>("sample_weight", sample_weight, p.rows);
   if (!(label_smoothing >= 0 && label_smoothing <= 1))
-    throw py::value_error("label_smoothing is " + std::to_string(label_smoothing) + "; accepted: 0 to 1");
+    throw py::value_error("label_smoothing is " + number_text(label_smoothing) + "; accepted: 0 to 1");
   p.label_smoothing = label_smoothing;
+  p.tolerance = tolerance;
   p.ignore_index = ignore_index;
 }
 

@@ -17,7 +17,7 @@ void check_labels(const int64_t* labels, int64_t count, const int64_t* order, in
   for (int64_t i = 0; i < rows; ++i) {
     const int64_t row = order ? order[i] : i;
     if (static_cast<std::uint64_t>(labels[row]) >= static_cast<std::uint64_t>(classes))
-      throw py::index_error("target[" + std::to_string(row) + "] is " + std::to_string(labels[row]) +
+      throw py::index_error("target[" + std::to_string(row) + "] is " + label_text(labels[row]) +
                             "; accepted: classes 0 to " + std::to_string(classes - 1));
   }
 }
@@ -26,14 +26,9 @@ void check_labels(const int64_t* labels, int64_t count, const int64_t* order, in
 enum class Use { read, written };
 
 template <class T>
-T* take_parameter(const char* name, py::array& a, std::initializer_list<int64_t> shape, const py::array& x,
-                  const py::array& target, Use use = Use::written) {
+T* take_parameter(const char* name, py::array& a, std::initializer_list<int64_t> shape, Use use = Use::written) {
   check_shape(name, a, shape);
-  if (use == Use::read) return const_cast<T*>(input<T>(name, a));
-  T* data = output<T>(name, a);
-  check_overlap(name, a, "x", x, Same::refused);
-  check_overlap(name, a, "target", target, Same::refused);
-  return data;
+  return use == Use::read ? const_cast<T*>(input<T>(name, a)) : output<T>(name, a);
 }
 
 // What train and evaluate have in common.
@@ -46,11 +41,8 @@ TrainProblem<T> problem(const py::array& x, const py::array& target, bool labels
   check_ndim("weight", weight, 2, "(C, K)");
   p.outputs = weight.shape(0);
   if (p.outputs == 0) wrong_shape("weight", weight, "(C, K) with at least one output");
-  p.weight = take_parameter<T>("weight", weight, {p.outputs, p.x.columns}, x, target, use);
-  if (bias) {
-    p.bias = take_parameter<T>("bias", *bias, {p.outputs}, x, target, use);
-    if (use == Use::written) check_overlap("bias", *bias, "weight", weight, Same::refused);
-  }
+  p.weight = take_parameter<T>("weight", weight, {p.outputs, p.x.columns}, use);
+  if (bias) p.bias = take_parameter<T>("bias", *bias, {p.outputs}, use);
   if (labels) {
     check_shape("target", target, {x.shape(0)});
     p.labels = input<int64_t>("target", target);
@@ -72,12 +64,20 @@ py::tuple result(const TrainResult& r) { return py::make_tuple(r.loss, r.correct
 // f(rule) for the rule of that name and its settings.
 template <class T, class F>
 void with_rule(const std::string& name, const py::dict& settings, F f) {
+  const auto setting = [&]<class Value>(const char* key, Value, const char* accepted) {
+    try {
+      return settings[key].template cast<Value>();
+    } catch (const py::cast_error&) {
+      throw py::type_error(std::string(key) + " is " + std::string(py::repr(settings[key])) +
+                           "; accepted: " + accepted);
+    }
+  };
   const auto number = [&](const char* key, double least, double most = INFINITY) {
-    const double value = settings[key].cast<double>();
+    const double value = setting(key, double{}, "a number");
     check_number(key, value, least, most);
     return value;
   };
-  const auto flag = [&](const char* key) { return settings[key].cast<bool>(); };
+  const auto flag = [&](const char* key) { return setting(key, bool{}, "True or False"); };
   const double lr = number("lr", 0), decay = number("weight_decay", 0);
   const bool maximize = flag("maximize");
   if (name == "sgd") {
@@ -85,15 +85,16 @@ void with_rule(const std::string& name, const py::dict& settings, F f) {
     if (flag("nesterov") && (momentum == 0 || dampening != 0))
       throw py::value_error("nesterov is True with momentum=" + number_text(momentum) + " and dampening=" +
                             number_text(dampening) + "; accepted with a momentum above 0 and no dampening");
-    f(Sgd<T>{T(lr), T(momentum), T(dampening), T(decay), flag("nesterov"), maximize, flag("first_step")});
+    f(Sgd<T>{narrow<T>("lr", lr), narrow<T>("momentum", momentum), narrow<T>("dampening", dampening),
+             narrow<T>("weight_decay", decay), flag("nesterov"), maximize, flag("first_step")});
   } else if (name == "rmsprop") {
     f(Rmsprop<T>(lr, number("alpha", 0, 1), number("eps", 0), decay, number("momentum", 0), flag("centered"),
                  maximize));
   } else if (name == "adam" || name == "adamw") {
-    const double beta1 = settings["beta1"].cast<double>(), beta2 = settings["beta2"].cast<double>();
+    const double beta1 = setting("beta1", double{}, "a number"), beta2 = setting("beta2", double{}, "a number");
     check_beta("betas[0]", beta1);
     check_beta("betas[1]", beta2);
-    const auto step = settings["step"].cast<int64_t>();
+    const auto step = setting("step", int64_t{}, "an integer of at least 1");
     if (step < 1) throw py::value_error("step is " + std::to_string(step) + "; accepted: at least 1");
     f(Adam<T>({lr, beta1, beta2, number("eps", 0), decay, name == "adamw", flag("amsgrad"), maximize}, step));
   } else {
@@ -103,16 +104,14 @@ void with_rule(const std::string& name, const py::dict& settings, F f) {
 
 using States = std::vector<std::optional<py::array>>;
 
-// State k of the weight or the bias: there if the rule uses it, and apart from everything else that is written.
+// State k of the weight or the bias: there if the rule uses it.
 template <class T>
 T* take_state(const std::string& name, std::size_t k, States& states, std::initializer_list<int64_t> shape,
-              const py::array& x, const py::array& target, const std::vector<const py::array*>& written) {
+              Apart& apart) {
   if (k >= states.size() || !states[k])
     throw py::value_error(name + " is missing; accepted: an array like the parameter");
-  T* data = take_parameter<T>(name.c_str(), *states[k], shape, x, target);
-  for (const py::array* other : written)
-    check_overlap(name.c_str(), *states[k], "another output", *other, Same::refused);
-  return data;
+  apart.writes(name, *states[k]);
+  return take_parameter<T>(name.c_str(), *states[k], shape);
 }
 
 py::tuple train_into(std::optional<py::array> applied, py::array weight, std::optional<py::array> bias,
@@ -127,23 +126,26 @@ py::tuple train_into(std::optional<py::array> applied, py::array weight, std::op
     if (max_norm && !(*max_norm > 0))
       throw py::value_error("max_norm is " + number_text(*max_norm) + "; accepted: a number above 0, or None");
     p.max_norm = max_norm.value_or(0);
-    if (applied) check_shape("applied", *applied, {1}), p.applied = output<int64_t>("applied", *applied);
+    // `order` is checked once and then read for each minibatch: a step must not write it.
+    Apart apart;
+    apart.reads("x", x).reads("target", target).reads("order", order).reads("scale", scale).reads("shift", shift);
+    apart.writes("weight", weight);
+    if (bias) apart.writes("bias", *bias);
+    if (applied) {
+      check_shape("applied", *applied, {1});
+      p.applied = output<int64_t>("applied", *applied);
+      apart.writes("applied", *applied);
+    }
     TrainResult r;
     with_rule<T>(rule_name, settings, [&]<class Rule>(const Rule& rule) {
       const auto name = [&](std::size_t k, bool of_bias) {
         if (rule_name == "sgd") return std::string("momentum_buffers[") + (of_bias ? "1]" : "0]");
         return "states[" + std::to_string(k) + "] of " + (of_bias ? "bias" : "weight");
       };
-      std::vector<const py::array*> written{&weight};
-      if (bias) written.push_back(&*bias);
       for (std::size_t k = 0; k < Rule::states; ++k) {
         if (!rule.uses(static_cast<int>(k))) continue;
-        p.weight_state[k] =
-            take_state<T>(name(k, false), k, weight_states, {p.outputs, p.x.columns}, x, target, written);
-        written.push_back(&*weight_states[k]);
-        if (!bias) continue;
-        p.bias_state[k] = take_state<T>(name(k, true), k, bias_states, {p.outputs}, x, target, written);
-        written.push_back(&*bias_states[k]);
+        p.weight_state[k] = take_state<T>(name(k, false), k, weight_states, {p.outputs, p.x.columns}, apart);
+        if (bias) p.bias_state[k] = take_state<T>(name(k, true), k, bias_states, {p.outputs}, apart);
       }
       without_gil([&] { r = train(p, rule, threads); });
     });

@@ -2,6 +2,8 @@
 
 #include <algorithm>
 #include <array>
+#include <cmath>
+#include <limits>
 
 #include "kernels/cross_entropy_blocks.hpp"
 #include "kernels/cross_entropy_lanes.hpp"
@@ -44,14 +46,23 @@ class LaneLosses {
 template <class T>
 struct Run {
   const CrossEntropy<T>& p;
-  T keep, even;  // 1 - label smoothing, label smoothing / classes
-  T divisor;
+  T keep, even;           // 1 - label smoothing, label smoothing / classes
+  T shrink = 1, divisor;  // a row's weight is multiplied by the one and divided by the other
 
   explicit Run(const CrossEntropy<T>& problem)
       : p(problem),
         keep(static_cast<T>(1 - problem.label_smoothing)),
         even(static_cast<T>(problem.label_smoothing / static_cast<double>(problem.classes))),
-        divisor(static_cast<T>(problem.divisor)) {}
+        divisor(static_cast<T>(problem.divisor)) {
+    if (divisor <= std::numeric_limits<T>::max() || !std::isfinite(problem.divisor)) return;
+    int exponent = 0;  // float weights whose sum is no float
+    const double mantissa = std::frexp(problem.divisor, &exponent);
+    divisor = static_cast<T>(mantissa);
+    shrink = static_cast<T>(std::ldexp(1.0, -exponent));
+  }
+
+  Vec<T> share(Vec<T> weight) const { return weight * shrink / divisor; }
+  T share(T weight) const { return weight * shrink / divisor; }
 
   T class_weight(int64_t c) const { return p.class_weight ? p.class_weight[c] : T(1); }
   T sample_weight(int64_t row) const { return p.sample_weight ? p.sample_weight[row] : T(1); }
@@ -143,7 +154,7 @@ SOFTSTEP_INLINE void Run<T>::narrow_rows(LaneLosses<T>& sum, int64_t row, int co
   }
   Vec<T> loss;
   if constexpr (W > 0) {
-    loss = cross_entropy_lanes<T, K::gradient, W>(columns, width, target, broadcast<T>(T(1) / divisor));
+    loss = cross_entropy_lanes<T, K::gradient, W>(columns, width, target, broadcast<T>(share(T(1))));
   } else {
     Vec<T> mass[K::spread ? narrow_columns : 1], weight = broadcast<T>(1);
     LaneSums<T> sums;
@@ -157,8 +168,8 @@ SOFTSTEP_INLINE void Run<T>::narrow_rows(LaneLosses<T>& sum, int64_t row, int co
       const Vec<Int<T>> predicted = argmax_lanes<T>(columns, width);
       keep_prediction(row, count, predicted, (predicted == target) & counted, correct);
     }
-    if constexpr (K::spread) loss = cross_entropy_lanes<T, K::gradient>(columns, mass, width, weight / divisor, sums);
-    else loss = cross_entropy_lanes<T, K::gradient>(columns, width, target, weight / divisor, &sums);
+    if constexpr (K::spread) loss = cross_entropy_lanes<T, K::gradient>(columns, mass, width, share(weight), sums);
+    else loss = cross_entropy_lanes<T, K::gradient>(columns, width, target, share(weight), &sums);
     loss = weighted_loss<T>(weight, loss);
     if (p.logsumexp) store_partial(p.logsumexp + row, sums.max + log1p<T>(sums.others), count);
   }
@@ -207,7 +218,7 @@ SOFTSTEP_INLINE void Run<T>::block_rows(LaneLosses<T>& sum, int64_t row, int cou
       predicted[r] = static_cast<Int<T>>(std::find(here, here + width, row_max(here, width)) - here);
     }
   LaneSums<T> sums;
-  Vec<T> loss = cross_entropy_block<T, Gradient>(g, x, width, count, label, weight / divisor, sums);
+  Vec<T> loss = cross_entropy_block<T, Gradient>(g, x, width, count, label, share(weight), sums);
   if (p.logsumexp) store_partial(p.logsumexp + row, sums.max + log1p<T>(sums.others), count);
   if (wants_prediction()) {
     const Vec<Int<T>> found = load(predicted) | (sums.others != sums.others);
@@ -243,11 +254,11 @@ T Run<T>::wide_row(const WideRow<T>& wide, int64_t row, int64_t& correct) const 
   } else if constexpr (K::spread) {
     const RowMass<T> mass{p.distribution ? p.distribution + row * p.classes : nullptr, p.class_weight, keep, even};
     const T own = p.target ? keep * class_weight(target) : T(0), weight = sample_weight(row);
-    loss = wide_spread_row<T, K::gradient>(wide, mass, target, own, weight / divisor, sums);
+    loss = wide_spread_row<T, K::gradient>(wide, mass, target, own, share(weight), sums);
     loss = weighted_loss<T>(broadcast<T>(weight), broadcast<T>(loss))[0];
   } else {
     const T weight = class_weight(target) * sample_weight(row);
-    loss = wide_index_row<T, K::gradient>(wide, target, weight / divisor, sums);
+    loss = wide_index_row<T, K::gradient>(wide, target, share(weight), sums);
     loss = weighted_loss<T>(broadcast<T>(weight), broadcast<T>(loss))[0];
   }
   if (!(sums.others == sums.others)) predicted = -1;

@@ -26,9 +26,9 @@
 // weighted by exp(x_j - max), the loss is within (8 + D / 2) eps, relatively. With smoothing or distributions, where
 // U softmax - u does cancel, the gradient's error is softmax's on either term.
 //
-// A mass of 0 on a logit of -inf contributes 0, and so does a row of weight 0 unless it holds NaN. Ignored rows: loss
-// 0, gradient exactly 0, whatever their logits. Row losses are added in double, tile by tile, and the tiles as a fixed
-// tree.
+// A mass of 0 on a logit of -inf contributes 0, and so does a row of weight 0 unless its softmax is NaN. Ignored rows:
+// loss 0, gradient exactly 0, whatever their logits. Row losses are added in double, tile by tile, and the tiles as a
+// fixed tree.
 //
 // Blocking, by the number of classes alone: up to 16 (with mass in every column, up to narrow_columns)
 // cross_entropy_lanes.hpp, rows transposed into lanes; up to narrow_columns cross_entropy_blocks.hpp, along the row
@@ -49,6 +49,7 @@ struct CrossEntropy {
   const T* class_weight;   // (classes,), or null
   const T* sample_weight;  // (rows,), or null
   double label_smoothing;  // 0 to 1
+  double tolerance;        // how far the sum of a distribution may be from 1
   double divisor;          // of the gradient
   T* row_loss;             // (rows,), or null
   T* dlogits;              // (rows, classes), or null; may be logits
@@ -70,7 +71,7 @@ struct TargetCheck {
   double divisor = 0;
   int64_t bad_row = -1;     // the first whose label is no class, or whose target is no distribution: it has
   int64_t bad_column = -1;  // a negative entry (or NaN) here,
-  double bad_sum = 0;       // or a sum that is off 1 by more than sqrt(eps)
+  double bad_sum = 0;       // or a sum that is off 1 by more than the tolerance
 };
 
 template <class T>

@@ -84,13 +84,12 @@ template <class T>
 TargetCheck check_distributions(const CrossEntropy<T>& p, int threads) {
   const RowTiles tiles(p.rows, p.classes);
   const Team team(threads, tiles.exp_nanoseconds(sizeof(T)) / 4);
-  const double tolerance = std::sqrt(static_cast<double>(std::numeric_limits<T>::epsilon()));
   std::vector<TargetCheck> checks(static_cast<std::size_t>(tiles.count));
   for_tiles(tiles.count, team, [&](int64_t tile, int thread, Interrupt& interrupt) {
     for (int64_t row = tiles.begin(tile); row < tiles.end(tile); ++row) {
       const T* const target = p.distribution + row * p.classes;
       const RowSum found = row_sum(target, p.classes, interrupt, thread);
-      if (!found.negative && std::abs(found.sum - 1) <= tolerance) continue;
+      if (!found.negative && std::abs(found.sum - 1) <= p.tolerance) continue;
       TargetCheck& check = checks[static_cast<std::size_t>(tile)];
       check.bad_row = row;
       check.bad_sum = found.sum;

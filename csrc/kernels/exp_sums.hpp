@@ -29,7 +29,8 @@ inline constexpr int64_t fetched_bytes = int64_t{512}
                                          << 10;  // the longest row that is fetched while another is in hand
 
 // What exp is taken of, made from d = x - max <= 0: d itself, or d / temperature. The reciprocal has two parts, so that
-// the quotient is rounded about once (twice without fused multiply-add).
+// the quotient is rounded about once (twice without fused multiply-add). Where it is too large for T, the
+// quotient is multiplied by 2^64 in the end; if it is even then, exp is 0 for any d but 0.
 struct Unscaled {
   template <class V>
   SOFTSTEP_INLINE V operator()(V d) const {
@@ -39,11 +40,12 @@ struct Unscaled {
 
 template <class T>
 struct Scaled {
-  T high = 1, low = 0;
+  T high = 1, low = 0, more = 1;
 
   Scaled() = default;
   explicit Scaled(double temperature) {
     constexpr double most = std::numeric_limits<T>::max();
+    if (!(1 / temperature <= most)) more = 0x1p64, temperature *= 0x1p64;
     const double inverse = 1 / temperature;
     high = static_cast<T>(inverse < most ? inverse : most);
     const double rest = sizeof(T) == 4 ? inverse - static_cast<double>(high)
@@ -53,7 +55,7 @@ struct Scaled {
   // d = -inf times `low` would be NaN.
   SOFTSTEP_INLINE Vec<T> operator()(Vec<T> d) const {
     const Vec<T> finite = larger<T>(broadcast<T>(-std::numeric_limits<T>::max()), d);
-    return fma<T>(d, broadcast<T>(high), finite * low);
+    return fma<T>(d, broadcast<T>(high), finite * low) * more;
   }
 };
 

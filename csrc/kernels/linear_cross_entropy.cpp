@@ -21,6 +21,8 @@ CrossEntropy<T> part_of(const CrossEntropy<T>& whole, int64_t begin, int64_t row
   if (p.distribution) p.distribution += begin * p.classes;
   if (p.sample_weight) p.sample_weight += begin;
   if (p.row_loss) p.row_loss += begin;
+  if (p.logsumexp) p.logsumexp += begin;
+  if (p.predicted) p.predicted += begin;
   return p;
 }
 

@@ -3,10 +3,10 @@
 //     loss (cross_entropy.hpp) of the logits;   dlogits its gradient
 //     dx = dlogits weight,   dweight = dlogits^T x,   dbias = sum over the rows of dlogits
 //
-// The rows are cut into chunks whose logits take at most 32 MB. A chunk's logits are multiplied out (linear.hpp),
-// become their own gradient in place (cross_entropy.hpp), are multiplied back, and their part of dweight is added to
-// what the chunks before have left there. All products are whole matrix products: their blocks, and not the chunk, are
-// what fits the caches.
+// The rows are cut into chunks whose logits take at most 32 MB, or one row if that takes more. A chunk's logits are
+// multiplied out (linear.hpp), become their own gradient in place (cross_entropy.hpp), are multiplied back, and their
+// part of dweight is added to what the chunks before have left there. All products are whole matrix products: their
+// blocks, and not the chunk, are what fits the caches.
 //
 // Numerics: as the kernels it is made of. The cut depends on the number of rows and classes alone.
 #pragma once
@@ -20,7 +20,7 @@ template <class T>
 struct LinearCrossEntropy {
   Features<T> x;            // loss.rows of them
   const T *weight, *bias;   // (classes, columns), (classes,) or null
-  CrossEntropy<T> loss;     // targets, weights, divisor, and where the row losses go; its logits are made here
+  CrossEntropy<T> loss;     // all but its logits, which are made here
   T *dx, *dweight, *dbias;  // like x, weight and bias; each may be null
 };
 

@@ -13,7 +13,7 @@ struct Backward {
   T* out;
   Strided<T> dout, result;
   Extent extent;
-  T factor;  // 1 / temperature
+  T factor, more;  // their product is 1 / temperature, which may be too large for T
 
   static SOFTSTEP_INLINE void add(Vec<T>& sum, Vec<T> g, Vec<T> r) {
     if constexpr (Log) sum += g;
@@ -21,8 +21,8 @@ struct Backward {
   }
 
   SOFTSTEP_INLINE Vec<T> gradient(Vec<T> g, Vec<T> r, Vec<T> sum) const {
-    if constexpr (Log) return (g - exp<T>(r) * sum) * factor;
-    else return (g - sum) * r * factor;
+    if constexpr (Log) return (g - exp<T>(r) * sum) * factor * more;
+    else return (g - sum) * r * factor * more;
   }
 
   void narrow(const Place& place) const {
@@ -85,7 +85,9 @@ template <bool Log, class T>
 void backward(T* out, const Strided<T>& dout, const Strided<T>& result, const Extent& extent, double temperature,
               int threads) {
   const Team team(threads, axis_nanoseconds<T>(extent));
-  const Backward<T, Log> run{out, dout, result, extent, static_cast<T>(1 / temperature)};
+  const T more = 1 / temperature <= std::numeric_limits<T>::max() ? T(1) : T(0x1p64);
+  const T factor = static_cast<T>(1 / (temperature * static_cast<double>(more)));
+  const Backward<T, Log> run{out, dout, result, extent, factor, more};
   const bool narrow = extent.columns <= narrow_columns;
   for_axis<T>(
       extent, team,

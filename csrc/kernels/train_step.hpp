@@ -1,8 +1,8 @@
 // The fused path: whole runs of minibatches of softmax or linear regression in one call.
 //
 // For each minibatch: logits = x weight^T + bias; loss and its gradient in the logits' place; weight and bias
-// gradients; one step of SGD. Neither the logits of the batch, nor a gathered copy of its rows, nor Python comes
-// between.
+// gradients; one step of the optimizer. Neither the logits of the batch, nor a gathered copy of its rows, nor Python
+// comes between.
 //
 //   groups   A minibatch is cut into groups of rows (64 each, more only where that would make over 16), each a few
 //            tiles of 32 (linear_tiles.hpp). A thread takes a contiguous run of groups; each group sums its own partial

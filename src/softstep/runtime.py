@@ -9,6 +9,7 @@ from types import TracebackType
 from softstep import _native
 
 _default = 0  # of the process; 0 is the automatic choice
+_setter: threads | None = None  # whose call set it, if that was the last thing that happened
 
 
 class threads:  # noqa: N801  (used like a function)
@@ -40,15 +41,17 @@ class threads:  # noqa: N801  (used like a function)
     """
 
     def __init__(self, n: int | None) -> None:
-        global _default
+        global _default, _setter
         self._count = 0 if n is None else check_threads(n)
-        self._before, _default = _default, self._count
+        self._before = [_default]  # of the call, and of each block that is open
+        _default, _setter = self._count, self
 
     def __enter__(self) -> threads:
-        """Set the number again, if another has been set since."""
-        global _default
-        if _default != self._count:
-            self._before, _default = _default, self._count
+        """Set the number again, unless the call that made this object was the last to set one."""
+        global _default, _setter
+        if _setter is not self:
+            self._before.append(_default)
+        _default, _setter = self._count, None
         return self
 
     def __exit__(
@@ -58,8 +61,8 @@ class threads:  # noqa: N801  (used like a function)
         traceback: TracebackType | None,
     ) -> None:
         """Return to the number from before."""
-        global _default
-        _default = self._before
+        global _default, _setter
+        _default, _setter = self._before.pop(), None
 
 
 def check_threads(n: object) -> int:

@@ -8,9 +8,19 @@ from __future__ import annotations
 from types import ModuleType
 from typing import Any
 
+import ml_dtypes
 import numpy as np
 import pytest
-from kernel_cases import DTYPES, FEW_SIZES, eps, random_labels, random_logits, same_bytes
+from kernel_cases import (
+    DTYPES,
+    FEW_SIZES,
+    assert_close,
+    eps,
+    random_labels,
+    random_logits,
+    same_bytes,
+    tiny,
+)
 
 from softstep import kernels, reference
 
@@ -289,3 +299,69 @@ def test_no_rows(module: ModuleType, dtype: Any) -> None:
         assert found.row_loss.shape == found.logsumexp.shape == found.predicted.shape == (0,)
         assert found.correct == 0
         assert module.cross_entropy(x, target, reduction="sum", **given)[0] == 0
+
+
+@dtypes
+def test_weights_whose_sum_is_no_number_of_the_dtype(dtype: Any, rng: np.random.Generator) -> None:
+    """The gradient of a mean does not see how large the weights are."""
+    # Of 60 rows; the weighted losses are numbers of the dtype, and in float64 the sum is one.
+    weight = float(np.finfo(dtype).max) / 50 if dtype is np.float32 else 2.0**1000
+    for classes in (*FEW_SIZES, 300):
+        x, labels = random_logits(rng, (60, classes), dtype), rng.integers(0, classes, 60)
+        spread = np.full((60, classes), 1 / classes)
+        for target in (labels, spread):
+            wanted = kernels.cross_entropy_with_grad(x, target)
+            got = kernels.cross_entropy_with_grad(
+                x, target, sample_weight=np.full(60, weight, dtype)
+            )
+            # Weights and their sum are rounded, and divided: 4 halves of an eps.
+            assert_close(got[1], wanted[1], 2 * eps(dtype) * np.abs(wanted[1]) + tiny(dtype))
+            assert abs(got[0] - wanted[0]) <= 2 * eps(dtype) * wanted[0]
+
+
+@both
+def test_distributions_of_fewer_digits_than_the_logits(module: ModuleType) -> None:
+    """The sum of a third, three times, is 1 to within the eps of its own dtype."""
+    x = np.zeros((1, 3))
+    for given in (np.float16, np.float32, np.float64, ml_dtypes.bfloat16):
+        third = np.full((1, 3), 1 / 3).astype(given)
+        assert abs(module.cross_entropy(x, third) - np.log(3)) < 0.01
+        with pytest.raises(ValueError, match="target"):
+            module.cross_entropy(x, third * given(1.25))
+
+
+@both
+@dtypes
+def test_rows_of_weight_zero_without_a_softmax(module: ModuleType, dtype: Any) -> None:
+    """As the docstring says: +inf, or nothing but -inf."""
+    for classes in (2, 20, 300):
+        x = np.zeros((3, classes), dtype)
+        x[0, 0], x[1] = INF, -INF
+        loss, gradient = module.cross_entropy_with_grad(
+            x, [1, 1, 1], sample_weight=[0, 0, 1], reduction="none"
+        )
+        assert np.isnan(loss[:2]).all()
+        assert np.isnan(gradient[:2]).all()
+        assert np.isfinite(gradient[2]).all()
+
+
+@pytest.mark.parametrize(
+    ("options", "error", "text"),
+    [
+        ({"class_weight": [-1e-9, 1]}, ValueError, r"class_weight\[0\] is -1e-09"),
+        ({"label_smoothing": 1.0000001}, ValueError, "label_smoothing is 1.0000001"),
+        ({"target": [[-1e-9, 1]]}, ValueError, r"target\[0\]\[0\] is -1e-09"),
+        ({"target": np.array([2**64 - 1], np.uint64)}, IndexError,
+         r"target\[0\] is 9223372036854775807 or more; accepted: 0 to 1"),
+        ({"ignore_index": 2**63}, ValueError, "ignore_index is 9223372036854775808"),
+        ({"byproducts": 3}, TypeError, "byproducts is 3"),
+    ],
+)  # fmt: skip
+def test_what_came_is_named(options: dict[str, Any], error: type, text: str) -> None:
+    with pytest.raises(error, match=text):
+        kernels.cross_entropy(np.zeros((1, 2)), **{"target": [0], **options})
+
+
+def test_the_first_bad_label_is_named() -> None:
+    with pytest.raises(IndexError, match=r"target\[0\] is 5"):
+        kernels.cross_entropy(np.zeros((2, 2)), np.array([5, 2**64 - 1], np.uint64))

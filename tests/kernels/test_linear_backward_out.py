@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from kernel_cases import DTYPES, misaligned, read_only
+from kernel_cases import DTYPES, misaligned, read_only, same_bytes
 
 from softstep import kernels, reference
 
@@ -90,3 +90,33 @@ def test_names_are_checked(rng: np.random.Generator) -> None:
                 module.linear_backward(*given, wanted=("dweight",), out=out)
     with pytest.raises(TypeError, match="out is a list; accepted: a mapping"):
         kernels.linear_backward(*given, out=[None, None, None])  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("name", ["order", "scale", "shift"])
+@pytest.mark.parametrize("copied", [False, True], ids=["read where it is", "copied first"])
+def test_overlap_with_what_goes_with_the_features(name: str, copied: bool) -> None:
+    memory = np.zeros(12)
+    integers = memory.view(np.int32 if copied else np.int64)
+    other = np.float32 if copied else np.float64
+    affine = memory.view(other)
+    given = {"order": integers[:3], "scale": affine[:3], "shift": affine[:3]}
+    options = {"scale": np.ones(3), name: given[name]}
+    x, weight = np.ones((3, 3)), np.ones((3, 3))
+    gradient = memory[:9].reshape(3, 3)
+    for module in (kernels, reference):
+        for wanted in ("dx", "dweight"):
+            with pytest.raises(ValueError, match=r"shares memory|overlap"):
+                module.linear_backward(x, weight, x, out={wanted: gradient}, **options)
+        with pytest.raises(ValueError, match=r"shares memory|overlap"):
+            module.linear(x, weight, out=gradient, **options)
+    assert not memory.any()
+
+
+def test_names_in_an_iterator(rng: np.random.Generator) -> None:
+    x, weight, dlogits = inputs(rng, np.float32)
+    dx, dweight, dbias = kernels.linear_backward(x, weight, dlogits, wanted=iter(["dweight"]))
+    assert dx is None
+    assert dbias is None
+    assert same_bytes(dweight, kernels.linear_backward(x, weight, dlogits)[1])
+    with pytest.raises(TypeError, match="wanted is None"):
+        kernels.linear_backward(x, weight, dlogits, wanted=None)  # type: ignore[arg-type]

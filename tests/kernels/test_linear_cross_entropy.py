@@ -381,3 +381,69 @@ def test_memory(level: str) -> None:
     # The system may count more than was asked for: pages that it has just made huge, for example.
     grown = min(fresh_python.answer(program, SOFTSTEP_ISA=level) for _ in range(2))
     assert grown < 64e6
+
+
+BY_PRODUCTS = ("row_loss", "logsumexp", "predicted", "correct")
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_by_products(dtype: Any, rng: np.random.Generator) -> None:
+    """Those of the same logits, also where they are made in several chunks."""
+    for shape in ((40, 12, 10), (30, 12, 45), (60, 3, 400_000 * 4 // np.dtype(dtype).itemsize)):
+        problem = Problem(rng, shape, dtype)
+        problem.target[[1, 20]] = -100
+        logits = kernels.linear(problem.x, problem.weight, problem.bias)
+        _, wanted = kernels.cross_entropy(logits, problem.target, byproducts=BY_PRODUCTS)
+        loss, found = kernels.linear_cross_entropy(
+            problem.x, problem.weight, problem.bias, problem.target, byproducts=BY_PRODUCTS
+        )
+        *results, more = problem.run(kernels, byproducts=BY_PRODUCTS)
+        assert same_bytes(tuple(more[:3]), tuple(found[:3]))
+        assert more.correct == found.correct == wanted.correct
+        assert (found.predicted == wanted.predicted).all()
+        # The product's rows may differ with their number, within its rounding.
+        bound = sum_bound(shape[1], dtype) * (np.abs(logits).max() + 1)
+        assert_close(found.row_loss, wanted.row_loss, 4 * bound)
+        assert_close(found.logsumexp, wanted.logsumexp, 2 * bound)
+        assert same_bytes(tuple(results), problem.run(kernels))
+        assert same_bytes(loss, results[0])
+        only = problem.run(kernels, byproducts="correct")[-1]
+        assert only == (None, None, None, found.correct)
+        if shape[2] < 100:
+            same = reference.linear_cross_entropy(
+                problem.x, problem.weight, problem.bias, problem.target, byproducts=BY_PRODUCTS
+            )[1]
+            assert same.correct == found.correct
+            assert_close(found.row_loss, same.row_loss, 4 * bound)
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_outputs_that_are_given(dtype: Any, rng: np.random.Generator) -> None:
+    problem = Problem(rng, (40, 12, 45), dtype)
+    wanted = problem.run(kernels)
+    out = {"dx": np.empty((40, 12), dtype), "dbias": np.empty(45, dtype)}
+    got = problem.run(kernels, out=out)
+    assert got[1] is out["dx"]
+    assert got[3] is out["dbias"]
+    assert same_bytes(got, wanted)
+    rows = np.empty(40, dtype)
+    given = tuple(
+        np.array(one) for one in (problem.x, problem.weight, problem.bias, problem.target)
+    )
+    x, weight, bias, _ = given
+    for module in (kernels, reference):
+        assert module.linear_cross_entropy(*given, reduction="none", out=rows) is rows
+        assert_close(rows, problem.run(kernels, reduction="none")[0], 16 * eps(dtype) * (rows + 1))
+        rows[:] = 5
+        with pytest.raises(ValueError, match="out"):
+            module.linear_cross_entropy(*given, out=rows)
+        with pytest.raises((TypeError, ValueError), match="out"):
+            module.linear_cross_entropy(*given, reduction="none", out=rows[1:])
+        for shared in ({"dweight": weight}, {"dx": x}, {"dbias": bias}):
+            before = tuple(np.copy(array) for array in given)
+            with pytest.raises(ValueError, match=r"shares memory|overlaps"):
+                module.linear_cross_entropy_with_grad(*given, out=shared)
+            assert same_bytes(tuple(given), before)
+        with pytest.raises(ValueError, match="out"):
+            module.linear_cross_entropy_with_grad(*given, wanted=["dx"], out=out)
+        assert (rows == 5).all()

@@ -99,3 +99,29 @@ def test_nan_and_infinity_stay_in_their_element(dtype: Any, rng: np.random.Gener
     np.testing.assert_array_equal(got[0][~keep], np.array([np.nan, np.inf, np.inf], dtype))
     np.testing.assert_array_equal(got[1][~keep], np.array([np.nan, -np.inf, -np.inf], dtype))
     assert np.isnan(kernels.mse_loss(prediction, target))
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_no_elements_with_weights(dtype: Any) -> None:
+    """Weights that vary along another axis than the one of length 0."""
+    for function in (kernels.mse_loss, kernels.binary_cross_entropy_with_logits):
+        for shape, weights in (((3, 0), (3, 1)), ((0, 4), (4,)), ((2, 0, 4), (2, 1, 1))):
+            empty, weight = np.ones(shape, dtype), np.ones(weights, dtype)
+            assert function(empty, empty, weight=weight, reduction="sum") == 0
+            assert function(empty, empty, weight=weight, reduction="none").shape == shape
+            assert np.isnan(function(empty, empty, weight=weight))
+
+
+def test_weights_by_whose_sum_float32_cannot_divide() -> None:
+    tiny_weight = np.full(1, 1e-40, np.float32)
+    prediction, target = np.full(1, 3, np.float32), np.ones(1, np.float32)
+    assert kernels.mse_loss(prediction, target, weight=tiny_weight) == 4
+    out = np.full(1, 5, np.float32)
+    with pytest.raises(ValueError, match="weight sums to"):
+        kernels.mse_loss_with_grad(prediction, target, weight=tiny_weight, out=out)
+    assert out == 5
+    wide = tiny_weight.astype(np.float64)
+    loss, gradient = kernels.mse_loss_with_grad(
+        prediction.astype(np.float64), target.astype(np.float64), weight=wide
+    )
+    assert (loss, gradient) == (4, 4)

@@ -167,3 +167,66 @@ def test_clipping_refuses() -> None:
             with pytest.raises(ValueError, match="max_norm"):
                 module.clip_grad_norm(memory, max_norm)
         assert (memory == 5).all()
+
+
+def test_gradients_that_are_copied_lie_apart_too() -> None:
+    whole = np.ones((4, 4))
+    state = np.zeros((4, 4))
+    for given, name in ((whole.T, "param"), (state.T, "momentum_buffer")):
+        for param, buffer, grad, text in (
+            (whole, state, given, f"{name} shares memory with grad"),
+            ([whole], [state], [given], rf"{name}\[0\] shares memory with grad\[0\]"),
+        ):
+            with pytest.raises(ValueError, match=text):
+                kernels.sgd_step(param, grad, buffer, lr=0.1, momentum=0.5)  # type: ignore[arg-type]
+    assert (whole == 1).all()
+    assert (state == 0).all()
+
+
+@pytest.mark.parametrize(
+    ("options", "error", "text"),
+    [
+        ({"lr": "a"}, TypeError, "lr is 'a'; accepted: a number"),
+        ({"lr": None}, TypeError, "lr is None; accepted: a number"),
+        ({"lr": 0.1, "nesterov": "yes"}, TypeError, "nesterov is 'yes'; accepted: True or False"),
+        ({"lr": 0.1, "max_norm": [1]}, TypeError, r"max_norm is \[1\]"),
+        ({"lr": 1e39}, ValueError, r"lr is 1e\+39; accepted: a number that is finite in float32"),
+        ({"lr": 0.1, "weight_decay": 1e300}, ValueError, r"weight_decay is 1e\+300"),
+    ],
+)
+def test_sgd_names_what_came(options: dict[str, Any], error: type, text: str) -> None:
+    param = np.ones(2, np.float32)
+    with pytest.raises(error, match=text):
+        kernels.sgd_step(param, np.zeros(2, np.float32), **options)
+    assert (param == 1).all()
+    wide = np.ones(2)  # what float32 cannot hold float64 does
+    if error is ValueError:
+        kernels.sgd_step(wide, np.zeros(2), **options)
+
+
+@pytest.mark.parametrize("step", [kernels.adam_step, kernels.adamw_step])
+@pytest.mark.parametrize(
+    ("options", "error", "text"),
+    [
+        ({"step": 1.0}, TypeError, "step is 1.0; accepted: an integer"),
+        ({"step": 2**64}, ValueError, "step is 18446744073709551616"),
+        ({"step": 1, "betas": (0.9,)}, TypeError, r"betas is \(0.9,\); accepted: a pair"),
+        ({"step": 1, "betas": 0.9}, TypeError, "betas is 0.9; accepted: a pair"),
+        ({"step": 1, "betas": ("a", 0.9)}, TypeError, r"betas\[0\] is 'a'"),
+    ],
+)
+def test_adam_names_what_came(step: Any, options: dict[str, Any], error: type, text: str) -> None:
+    param, average, square = np.ones(2), np.zeros(2), np.zeros(2)
+    with pytest.raises(error, match=text):
+        step(param, np.ones(2), average, square, **options)
+    assert (param == 1).all()
+    assert (average == 0).all()
+
+
+def test_clipping_names_what_came() -> None:
+    grad = np.ones(3)
+    with pytest.raises(TypeError, match="max_norm is 'a'; accepted: a number"):
+        kernels.clip_grad_norm(grad, "a")  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match=r"max_norm is -1.0; accepted: a number of at least 0$"):
+        kernels.clip_grad_norm(grad, -1)
+    assert (grad == 1).all()

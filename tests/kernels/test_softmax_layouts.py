@@ -199,6 +199,39 @@ def test_extreme_temperatures() -> None:
         np.testing.assert_allclose(kernels.softmax(x.astype(dtype), temperature=1e300), 0.25)
 
 
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_temperatures_whose_reciprocal_is_too_large(dtype: Any) -> None:
+    """Subnormal logits over a subnormal temperature are ordinary numbers."""
+    smallest = float(np.finfo(dtype).smallest_subnormal)
+    for classes, steps in ((2, 3), (5, 40), (20, 1000), (300, 7)):
+        z = -(np.arange(classes) % 5) * (steps % 3 + 1)  # what the quotients are
+        temperature = steps * smallest
+        x = (z * temperature).astype(dtype)
+        wanted = kernels.softmax(z.astype(dtype))
+        for axis, given, whole in ((1, x[None], wanted[None]), (0, x[:, None], wanted[:, None])):
+            got = kernels.softmax(given, axis, temperature=temperature)
+            np.testing.assert_allclose(got, whole, rtol=60 * np.finfo(dtype).eps)
+            logs = kernels.log_softmax(given, axis, temperature=temperature)
+            np.testing.assert_allclose(logs, np.log(whole), rtol=60 * np.finfo(dtype).eps)
+            total = kernels.logsumexp(given, axis, temperature=temperature)
+            np.testing.assert_allclose(total, kernels.logsumexp(z.astype(dtype)), rtol=1e-5)
+            flat = kernels.softmax_backward(np.ones_like(got), got, axis, temperature=temperature)
+            assert np.isfinite(flat).all() or classes > 2
+            small = np.zeros_like(got)
+            small.flat[0] = temperature
+            back = kernels.softmax_backward(small, got, axis, temperature=temperature)
+            one = np.zeros_like(got)
+            one.flat[0] = 1
+            plain = kernels.softmax_backward(one, got, axis)
+            np.testing.assert_allclose(back, plain, atol=2 / steps)
+        zero = np.zeros(classes, dtype)
+        even = kernels.softmax(zero, temperature=temperature)
+        assert not kernels.softmax_backward(zero, even, temperature=temperature).any()
+        assert not kernels.log_softmax_backward(zero, np.log(even), temperature=temperature).any()
+    far = kernels.log_softmax(np.array([1, 2, 0], dtype), temperature=smallest)
+    assert far.tolist() == [-np.inf, 0, -np.inf]
+
+
 @pytest.mark.parametrize("temperature", [0, 0.0, -1, -0.5, np.nan, np.inf, -np.inf])
 def test_bad_temperatures(temperature: float) -> None:
     x = np.zeros((3, 4), np.float32)

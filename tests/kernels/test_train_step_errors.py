@@ -10,6 +10,7 @@ from kernel_cases import DTYPES, same_bytes
 from training_cases import Problem, flat
 
 from softstep import kernels, reference
+from softstep.kernels import OptimizerRule
 
 pytestmark = pytest.mark.usefixtures("level")
 
@@ -187,3 +188,87 @@ def test_parameters_that_overlap(rng: np.random.Generator) -> None:
             kernels, (weight, memory[200:210], buffers), batch_size=32, lr=0.1, momentum=0.5
         )
     assert not memory.any()
+
+
+SHARED = ("x", "target", "order", "scale", "shift")
+
+
+@pytest.mark.parametrize("name", SHARED)
+@pytest.mark.parametrize("copied", [False, True], ids=["read where it is", "copied first"])
+@pytest.mark.parametrize(
+    "written", ["weight", "bias", "state of weight", "state of bias", "applied"]
+)
+def test_nothing_that_is_written_is_read(written: str, copied: bool, name: str) -> None:
+    """Row numbers are checked once and read for each minibatch: a step must not change them."""
+    memory = np.zeros(64)
+    memory.view(np.int64)[:] = 0
+    own = {"weight": (4, 3), "bias": (4,), "state of weight": (4, 3), "state of bias": (4,),
+           "applied": (1,)}  # fmt: skip
+    size = 1 if written == "applied" else 12 if "weight" in written else 4
+    arrays = {key: np.zeros(shape) for key, shape in own.items()}
+    arrays["applied"] = np.zeros(1, np.int64)
+    arrays[written] = memory[:size].reshape(own[written])
+    if written == "applied":
+        arrays[written] = arrays[written].view(np.int64)
+    given = {"x": np.ones((3, 3)), "target": np.zeros(3, np.int64), "order": np.zeros(3, np.int64),
+             "scale": np.ones(3), "shift": np.zeros(3)}  # fmt: skip
+    step = 2 if copied else 1
+    shared = memory[: 9 * step : step] if name == "x" else memory[: 3 * step : step]
+    if name in ("target", "order"):
+        shared = shared.view(np.int64) if step == 1 else memory.view(np.int64)[: 3 * step : step]
+    given[name] = shared.reshape(3, 3) if name == "x" and step == 1 else shared
+    if name == "x" and step == 2:
+        given[name] = memory[:18].reshape(3, 6)[:, ::2]
+    states = [(arrays["state of weight"], arrays["state of bias"])]
+    rule = OptimizerRule("sgd", {"lr": 0.1, "momentum": 0.5}, states, arrays["applied"])
+    with pytest.raises(ValueError, match=f"shares memory with {name}"):
+        kernels.train_softmax_regression(
+            given["x"], given["target"], given["order"], arrays["weight"], arrays["bias"],
+            batch_size=1, rule=rule, scale=given["scale"], shift=given["shift"],
+        )  # fmt: skip
+    assert not memory.any()
+
+
+@pytest.mark.parametrize(
+    ("options", "error", "text"),
+    [
+        ({"lr": "a"}, TypeError, "lr is 'a'"),
+        ({"lr": 1e39}, ValueError, r"lr is 1e\+39"),
+        ({"lr": 0.1, "dampening": None}, TypeError, "dampening is None"),
+        ({"lr": 0.1, "max_norm": "a"}, TypeError, "max_norm is 'a'"),
+        ({"lr": 0.1, "batch_size": -(2**80)}, ValueError, "batch_size is -1208925819614629174706"),
+        ({"lr": 0.1, "momentum": 0.5, "momentum_buffers": 3}, TypeError, "momentum_buffers is 3"),
+        ({"lr": 0.1, "momentum_buffers": ()}, TypeError, r"momentum_buffers is \(\)"),
+        ({"rule": "adam"}, TypeError, "rule is 'adam'"),
+        ({"rule": OptimizerRule("sgd", {"lr": "x"})}, TypeError, "lr is 'x'"),
+        ({"rule": OptimizerRule("sgd", {"lr": 0.1, "maximize": "x"})}, TypeError, "maximize is"),
+        ({"rule": OptimizerRule("adam", {"step": 1.5})}, TypeError, "step is 1.5"),
+        ({"rule": OptimizerRule("adam", {"betas": 0.9})}, TypeError, "betas is 0.9"),
+        ({"rule": OptimizerRule("adam", {"betas": ("a", 0.9)})}, TypeError, "beta1 is 'a'"),
+        ({"rule": OptimizerRule("sgd", {"lr": 0.1}, [], [0])}, TypeError, "applied is a list"),
+    ],
+)  # fmt: skip
+def test_wrong_kinds_of_options(options: dict[str, Any], error: type, text: str) -> None:
+    weight = np.ones((2, 2), np.float32)
+    with pytest.raises(error, match=text):
+        kernels.train_softmax_regression(
+            np.eye(2, dtype=np.float32), [0, 1], [0], weight, None,
+            **{"batch_size": 1, **options},
+        )  # fmt: skip
+    assert (weight == 1).all()
+
+
+def test_targets_of_several_outputs_have_two_axes() -> None:
+    weight = np.zeros((2, 2))
+    with pytest.raises(ValueError, match=r"target has shape \(10,\); accepted: \(n, 2\)"):
+        kernels.train_linear_regression(
+            np.ones((10, 2)), np.ones(10), [0], weight, None, batch_size=1, lr=0.1
+        )
+
+
+def test_labels_that_no_order_names_may_be_anything() -> None:
+    for labels in ([0, -5], np.array([0, 2**64 - 1], np.uint64)):
+        run = kernels.train_softmax_regression(
+            np.ones((2, 2)), labels, [0], np.zeros((2, 2)), None, batch_size=1, lr=0.1
+        )
+        assert run.rows == 1

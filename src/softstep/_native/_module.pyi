@@ -40,6 +40,7 @@ def cross_entropy(
     sample_weight: _Array | None,
     ignore_index: int,
     label_smoothing: float,
+    tolerance: float,
     mean: bool,
     count_correct: bool,
     threads: int,
@@ -70,6 +71,8 @@ def linear_backward(
 ) -> None: ...
 def linear_cross_entropy(
     row_loss: _Array | None,
+    logsumexp: _Array | None,
+    predicted: _Array | None,
     dx: _Array | None,
     dweight: _Array | None,
     dbias: _Array | None,
@@ -81,11 +84,13 @@ def linear_cross_entropy(
     sample_weight: _Array | None,
     ignore_index: int,
     label_smoothing: float,
+    tolerance: float,
     scale: _Array | None,
     shift: _Array | None,
     mean: bool,
+    count_correct: bool,
     threads: int,
-) -> tuple[float, float]: ...
+) -> tuple[float, float, int]: ...
 def squared_error(
     loss: _Array | None,
     slope: _Array | None,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import statistics
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
@@ -254,8 +253,3 @@ def scaling(
         )
         found.append(Scaling(name, seconds["one"], seconds["all"], SCALES_BY if counts else None))
     return found
-
-
-def median_of(call: Callable[[], float], samples: int) -> float:
-    """Return the median of several readings."""
-    return statistics.median(call() for _ in range(samples))

@@ -22,7 +22,8 @@ def as_array(name: str, value: ArrayLike) -> Array:
         return np.from_dlpack(value)  # type: ignore[arg-type]
     try:
         return np.asarray(value)
-    except (ValueError, RuntimeError) as error:  # ragged lists; tensors that require gradients
+    except (ValueError, RuntimeError, TypeError) as error:
+        # ragged lists; tensors that require gradients, or of a dtype that NumPy lacks
         raise TypeError(
             f"{name} cannot be made an array: {error}; accepted: numbers in a regular shape"
         ) from error
@@ -153,10 +154,7 @@ def as_targets(name: str, value: ArrayLike) -> NDArray[np.int64]:
     if array.dtype.kind not in "iu" and array.size:
         raise TypeError(f"{name} has dtype {array.dtype}; accepted: an integer dtype")
     if array.dtype.kind == "u" and array.dtype.itemsize == 8:
-        large = array > np.uint64(np.iinfo(np.int64).max)  # would turn negative below
-        if large.any():
-            row = int(np.argmax(large))
-            raise IndexError(f"{name}[{row}] is {array.flat[row]}, not one of the classes")
+        array = np.minimum(array, np.uint64(np.iinfo(np.int64).max))  # more would turn negative
     return np.require(array, np.int64, ["C", "A"])
 
 
@@ -195,15 +193,36 @@ def check_reduction(reduction: str) -> str:
     return reduction
 
 
-def check_apart(out: object, name: str, value: object, array: Array | None) -> None:
+def check_apart(
+    out: object, name: str, value: object, array: Array | None, out_name: str = "out"
+) -> None:
     """Raise ValueError if `out` overlaps an input that the kernel gets a copy of."""
     if out is None:
         return
     if type(out) is not np.ndarray:  # the usual case without a call
-        check_in_place("out", out)
+        check_in_place(out_name, out)
     if array is value or not isinstance(value, np.ndarray):
         return
     assert isinstance(out, np.ndarray)
     same = out.__array_interface__ == value.__array_interface__  # address, shape and strides
     if np.may_share_memory(out, value) and not same:
-        raise ValueError(f"out shares memory with {name}; accepted: an array of its own")
+        raise ValueError(f"{out_name} shares memory with {name}; accepted: an array of its own")
+
+
+def as_real(name: str, value: Any) -> float:
+    """Return `value` as a float, or raise TypeError."""
+    try:
+        if isinstance(value, (str, bytes)):
+            raise TypeError
+        return float(value)
+    except (TypeError, ValueError):
+        raise TypeError(f"{name} is {value!r}; accepted: a number") from None
+
+
+def as_pair(name: str, value: Any) -> tuple[Any, Any]:
+    """Return the two that `value` holds, or raise TypeError."""
+    try:
+        first, second = value
+    except (TypeError, ValueError):
+        raise TypeError(f"{name} is {value!r}; accepted: a pair of numbers") from None
+    return first, second

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import operator
 from collections.abc import Sequence
 from typing import Any, Literal, NamedTuple
@@ -16,6 +17,7 @@ from softstep.kernels._arrays import (
     as_array,
     as_float,
     as_numbers,
+    as_real,
     as_targets,
     check_apart,
     check_reduction,
@@ -76,12 +78,12 @@ def cross_entropy(
     target : array_like, (N,) of any integer dtype, or (N, C) of numbers
         The class of each row, 0 to C - 1, or `ignore_index`; or a distribution over the classes of
         each row, in the dtype of `logits` (copied if in another): not negative, with a sum within
-        the square root of its eps of 1.
+        the square root of eps of 1, that of its own dtype or of the logits', the larger one.
     class_weight : array_like, (C,), optional
         Weights of the classes: finite, not negative.
     sample_weight : array_like, (N,), optional
         Weights of the rows: finite, not negative. A row of weight 0 has loss and gradient 0 unless
-        it holds NaN.
+        its softmax is NaN: where it holds NaN or +inf, or nothing but -inf.
     ignore_index : int, default -100
         Rows with this index as target have loss 0 and do not count. Not for distributions.
     label_smoothing : float, default 0.0
@@ -228,6 +230,7 @@ def _run(
     # A small minibatch takes microseconds, so the usual case passes by what it does not need.
     x = as_float("logits", logits)
     t = target if type(target) is np.ndarray else as_array("target", target)
+    tolerance = target_tolerance(t, x.dtype)
     t = as_numbers("target", t, x.dtype) if t.ndim == 2 else as_targets("target", t)
     losses, dlogits, out, w, s, lse, predicted = (
         losses_out,
@@ -238,7 +241,7 @@ def _run(
         None,
         None,
     )
-    wanted = frozenset(_names(byproducts)) if byproducts else ()
+    wanted = frozenset(by_product_names(byproducts)) if byproducts else ()
     if check_reduction(reduction) == "none" or "row_loss" in wanted:
         losses = np.empty(x.shape[:1], x.dtype) if losses_out is None else losses_out
     if gradient:
@@ -266,7 +269,8 @@ def _run(
         w,
         s,
         as_index(ignore_index),
-        as_number("label_smoothing", label_smoothing),
+        as_real("label_smoothing", label_smoothing),
+        tolerance,
         reduction == "mean",
         "correct" in wanted,
         resolve_threads(threads),
@@ -283,8 +287,12 @@ def _run(
     return loss, dlogits, ByProducts(rows, lse, predicted, correct if "correct" in wanted else None)
 
 
-def _names(byproducts: Sequence[str]) -> Sequence[str]:
-    names = (byproducts,) if isinstance(byproducts, str) else tuple(byproducts)
+def by_product_names(byproducts: Sequence[str]) -> Sequence[str]:
+    """Return the names as a sequence, or raise ValueError."""
+    try:
+        names = (byproducts,) if isinstance(byproducts, str) else tuple(byproducts)
+    except TypeError:
+        raise TypeError(f"byproducts is {byproducts!r}; accepted: names of by-products") from None
     for name in names:
         if name not in ByProducts._fields:
             accepted = ", ".join(repr(field) for field in ByProducts._fields)
@@ -293,16 +301,21 @@ def _names(byproducts: Sequence[str]) -> Sequence[str]:
 
 
 def as_index(ignore_index: int) -> int:
-    """Return `ignore_index` as an int, or raise TypeError."""
+    """Return `ignore_index` as an int, or raise TypeError or ValueError."""
     try:
-        return operator.index(ignore_index)
+        index = operator.index(ignore_index)
     except TypeError:
         raise TypeError(f"ignore_index is {ignore_index!r}; accepted: an integer") from None
+    if not -(2**63) <= index < 2**63:
+        raise ValueError(f"ignore_index is {index}; accepted: an integer of 64 bits")
+    return index
 
 
-def as_number(name: str, value: float) -> float:
-    """Return `value` as a float, or raise TypeError."""
-    try:
-        return float(value)
-    except (TypeError, ValueError):
-        raise TypeError(f"{name} is {value!r}; accepted: a number") from None
+def target_tolerance(target: Array, dtype: np.dtype[Any]) -> float:
+    """How far the sums of these distributions may be from 1: the root of the coarser eps."""
+    if target.ndim != 2:
+        return 0.0
+    if target.dtype.name == "bfloat16":
+        return math.sqrt(2.0**-7)
+    own = float(np.finfo(target.dtype).eps) if target.dtype.kind == "f" else 0.0
+    return math.sqrt(max(own, float(np.finfo(dtype).eps)))

@@ -93,13 +93,17 @@ def linear(
     b = None if bias is None else as_float("bias", bias, w, "weight")
     check_activation("activation", activation)
     rows = None if order is None else as_targets("order", order)
+    affine = as_affine(scale, shift, xa, w.dtype)
     if out is None:
         # ill-shaped inputs get an output of some shape: the native checks name the input first
         out = np.empty((xa if rows is None else rows).shape[:1] + w.shape[:1], w.dtype)
     else:
-        for name, value, array in (("x", x, xa), ("weight", weight, w), ("bias", bias, b)):
+        inputs = (
+            ("x", x, xa), ("weight", weight, w), ("bias", bias, b), ("order", order, rows),
+            ("scale", scale, affine[0]), ("shift", shift, affine[1]),
+        )  # fmt: skip
+        for name, value, array in inputs:
             check_apart(out, name, value, array)
-    affine = as_affine(scale, shift, xa, w.dtype)
     _native.module.linear(
         out, xa, w, b, rows, *affine, activation or "none", resolve_threads(threads)
     )
@@ -179,19 +183,22 @@ def linear_backward(
         w.shape[:1],
     )
     names = check_wanted(wanted)
+    affine = as_affine(scale, shift, xa, w.dtype)
     if out is None:
         dx, dweight, dbias = (
             np.empty(shape, w.dtype) if name in names else None
             for name, shape in zip(GRADIENTS, shapes, strict=True)
         )
     else:
-        inputs = (("x", x, xa), ("weight", weight, w), ("dlogits", dlogits, g))
+        inputs = (
+            ("x", x, xa), ("weight", weight, w), ("dlogits", dlogits, g), ("order", order, rows),
+            ("scale", scale, affine[0]), ("shift", shift, affine[1]),
+        )  # fmt: skip
         check_outputs(out, names, inputs)
         dx, dweight, dbias = (
             (out[name] if name in out else np.empty(shape, w.dtype)) if name in names else None
             for name, shape in zip(GRADIENTS, shapes, strict=True)
         )
-    affine = as_affine(scale, shift, xa, w.dtype)
     _native.module.linear_backward(
         dx,
         dweight,
@@ -255,17 +262,21 @@ def check_activation(name: str, activation: object) -> None:
 
 
 def check_wanted(wanted: Collection[str]) -> Collection[str]:
-    """Return the names of the gradients that are wanted, or raise ValueError."""
-    for name in [wanted] if isinstance(wanted, str) else wanted:
+    """Return the names of the gradients that are wanted, or raise TypeError or ValueError."""
+    try:
+        names = [wanted] if isinstance(wanted, str) else list(wanted)
+    except TypeError:
+        raise TypeError(f"wanted is {wanted!r}; accepted: a collection of names") from None
+    for name in names:
         if name not in GRADIENTS:
             raise ValueError(f"wanted holds {name!r}; accepted: 'dx', 'dweight', 'dbias'")
-    return [wanted] if isinstance(wanted, str) else wanted
+    return names
 
 
 def check_outputs(
     out: Mapping[Gradient, Array],
     wanted: Collection[str],
-    inputs: Collection[tuple[str, object, Array]],
+    inputs: Collection[tuple[str, object, Array | None]],
 ) -> None:
     """Raise unless `out` holds arrays for wanted gradients, apart from each other and the inputs.
 

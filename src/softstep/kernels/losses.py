@@ -186,8 +186,9 @@ def binary_cross_entropy_with_logits(
 
     Notes
     -----
-    Nothing cancels: a loss is right to a few eps however small it is. A part whose factor is 0
-    counts 0, even where the logit is infinite.
+    Nothing cancels: a loss is right to a few eps however small it is. A part whose factor, `target`
+    or ``1 - target``, is 0 counts 0, even where the logit is infinite; a `weight` of 0 does not
+    make an infinite loss 0.
 
     References
     ----------
@@ -335,7 +336,7 @@ def _spread(name: str, value: Any, like: Array, like_name: str) -> tuple[Array |
         return array, 1
     first, last = varying[0], varying[-1]
     if shape[first : last + 1] == like.shape[first : last + 1]:
-        return array, math.prod(like.shape[last + 1 :])
+        return array, max(math.prod(like.shape[last + 1 :]), 1)
     return np.ascontiguousarray(whole), 1
 
 

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from softstep import _native
-from softstep.kernels._arrays import Array, as_float
+from softstep.kernels._arrays import Array, as_float, as_pair, as_real, check_apart
 from softstep.runtime import resolve_threads
 
 Arrays = Array | list[Array] | tuple[Array, ...]
@@ -90,7 +90,7 @@ def sgd_step(
     array([0., 3.])
     """
     return _step(
-        _native.module.sgd_step, param, (momentum_buffer,), grad,
+        _native.module.sgd_step, _SGD, param, (momentum_buffer,), grad,
         lr, momentum, dampening, weight_decay, nesterov, maximize, first_step,
         max_norm, resolve_threads(threads),
     )  # fmt: skip
@@ -165,7 +165,7 @@ def rmsprop_step(
     (array([0.5, 2.5]), array([4.    , 0.0625]))
     """
     return _step(
-        _native.module.rmsprop_step, param, (square_avg, grad_avg, momentum_buffer), grad,
+        _native.module.rmsprop_step, _RMSPROP, param, (square_avg, grad_avg, momentum_buffer), grad,
         lr, alpha, eps, weight_decay, momentum, maximize, max_norm, resolve_threads(threads),
     )  # fmt: skip
 
@@ -233,10 +233,10 @@ def adam_step(
     >>> w.round(6), m.round(6), v.round(6)
     (array([0.75, 2.25]), array([ 0.4 , -0.05]), array([0.016  , 0.00025]))
     """
-    beta1, beta2 = betas
+    beta1, beta2 = as_pair("betas", betas)
     return _step(
-        _native.module.adam_step, param, (exp_avg, exp_avg_sq, max_exp_avg_sq), grad,
-        operator.index(step), lr, beta1, beta2, eps, weight_decay, False, maximize,
+        _native.module.adam_step, _ADAM, param, (exp_avg, exp_avg_sq, max_exp_avg_sq), grad,
+        _index("step", step), lr, beta1, beta2, eps, weight_decay, False, maximize,
         max_norm, resolve_threads(threads),
     )  # fmt: skip
 
@@ -292,10 +292,10 @@ def adamw_step(
     >>> w.round(6)
     array([0.625, 2.   ])
     """
-    beta1, beta2 = betas
+    beta1, beta2 = as_pair("betas", betas)
     return _step(
-        _native.module.adam_step, param, (exp_avg, exp_avg_sq, max_exp_avg_sq), grad,
-        operator.index(step), lr, beta1, beta2, eps, weight_decay, True, maximize,
+        _native.module.adam_step, _ADAM, param, (exp_avg, exp_avg_sq, max_exp_avg_sq), grad,
+        _index("step", step), lr, beta1, beta2, eps, weight_decay, True, maximize,
         max_norm, resolve_threads(threads),
     )  # fmt: skip
 
@@ -342,17 +342,72 @@ def clip_grad_norm(grads: Arrays, max_norm: float, *, threads: int | None = None
     >>> [grad.round(6) for grad in grads]
     [array([1.5, 0. ]), array([[2.]])]
     """
-    return _native.module.clip_grad_norm(grads, max_norm, resolve_threads(threads))
+    return _native.module.clip_grad_norm(
+        grads, as_real("max_norm", max_norm), resolve_threads(threads)
+    )
+
+
+# What the native steps take after the arrays, before `threads`; state arrays first.
+_SGD = ("momentum_buffer",), (
+    "lr", "momentum", "dampening", "weight_decay", "nesterov", "maximize", "first_step", "max_norm",
+)  # fmt: skip
+_RMSPROP = ("square_avg", "grad_avg", "momentum_buffer"), (
+    "lr", "alpha", "eps", "weight_decay", "momentum", "maximize", "max_norm",
+)  # fmt: skip
+_ADAM = ("exp_avg", "exp_avg_sq", "max_exp_avg_sq"), (
+    "step", "lr", "betas[0]", "betas[1]", "eps", "weight_decay", "decoupled", "maximize",
+    "max_norm",
+)  # fmt: skip
+_FLAGS = {"nesterov", "maximize", "first_step"}
 
 
 def _step(
-    native: Callable[..., Any], param: Any, states: tuple[Any, ...], grad: Any, *settings: Any
+    native: Callable[..., Any],
+    names: tuple[tuple[str, ...], tuple[str, ...]],
+    param: Any,
+    states: tuple[Any, ...],
+    grad: Any,
+    *settings: Any,
 ) -> float | None:
     """Call a native step; convert gradients only where it says that they have to be."""
-    norm = native(param, *states, grad, *settings)
-    if norm is NotImplemented:
-        norm = native(param, *states, _gradients(grad, param), *settings)
+    try:
+        norm = native(param, *states, grad, *settings)
+        if norm is NotImplemented:
+            gradients = _gradients(grad, param)
+            for name, changed in zip(("param", *names[0]), (param, *states), strict=True):
+                _check_copied(grad, gradients, name, changed)
+            norm = native(param, *states, gradients, *settings)
+    except TypeError:
+        for name, value in zip(names[1], settings, strict=False):
+            if name in _FLAGS:
+                if not hasattr(value, "__bool__"):
+                    raise TypeError(f"{name} is {value!r}; accepted: True or False") from None
+            elif name != "max_norm" or value is not None:
+                as_real(name, value)
+        raise
     return norm  # type: ignore[no-any-return]
+
+
+def _check_copied(grad: Any, gradients: Any, name: str, changed: Any) -> None:
+    """Raise ValueError if a gradient that was copied shares memory with an array of `changed`."""
+    if changed is None:
+        return
+    if isinstance(changed, np.ndarray):
+        check_apart(changed, "grad", grad, gradients, name)
+        return
+    for i, array in enumerate(changed):
+        for k, (given, read) in enumerate(zip(grad, gradients, strict=True)):
+            check_apart(array, f"grad[{k}]", given, read, f"{name}[{i}]")
+
+
+def _index(name: str, value: Any) -> int:
+    try:
+        index = operator.index(value)
+    except TypeError:
+        raise TypeError(f"{name} is {value!r}; accepted: an integer of at least 1") from None
+    if not 1 <= index < 2**63:
+        raise ValueError(f"{name} is {index}; accepted: an integer of at least 1, of 64 bits")
+    return index
 
 
 def _gradients(grad: Any, param: Any) -> Any:
@@ -377,9 +432,9 @@ def check_sgd(
 ) -> None:
     """Raise ValueError unless the numbers are those of a step of SGD."""
     for name, value in (("lr", lr), ("momentum", momentum), ("weight_decay", weight_decay)):
-        if not 0 <= value < float("inf"):
+        if not 0 <= as_real(name, value) < float("inf"):
             raise ValueError(f"{name} is {value!r}; accepted: a finite number of at least 0")
-    if not abs(dampening) < float("inf"):
+    if not abs(as_real("dampening", dampening)) < float("inf"):
         raise ValueError(f"dampening is {dampening!r}; accepted: a finite number")
     if nesterov and (momentum == 0 or dampening != 0):
         raise ValueError(

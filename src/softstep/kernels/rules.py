@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
-from softstep.kernels._arrays import Array, check_in_place
+from softstep.kernels._arrays import Array, as_pair, check_in_place
 from softstep.kernels.optimizers import adam_step, adamw_step, rmsprop_step, sgd_step
 
 
@@ -73,7 +73,7 @@ def rule_settings(rule: OptimizerRule) -> dict[str, Any]:
     if rule.name == "rmsprop":
         settings["centered"] = there[1]
     elif rule.name != "sgd":
-        settings["beta1"], settings["beta2"] = settings.pop("betas")
+        settings["beta1"], settings["beta2"] = as_pair("betas", settings.pop("betas"))
         settings["amsgrad"] = there[2]
     return settings
 

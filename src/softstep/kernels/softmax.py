@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from softstep import _native
-from softstep.kernels._arrays import Array, as_float, check_apart
+from softstep.kernels._arrays import Array, as_float, as_real, check_apart
 from softstep.runtime import resolve_threads
 
 
@@ -70,6 +70,7 @@ def softmax(
     if (
         type(logits) is type(out) is np.ndarray
         and type(axis) is int
+        and -64 <= axis < 64  # NumPy has no more axes
         and type(temperature) is float
         and native(out, logits, axis, temperature, resolve_threads(threads))
     ):
@@ -125,6 +126,7 @@ def log_softmax(
     if (
         type(logits) is type(out) is np.ndarray
         and type(axis) is int
+        and -64 <= axis < 64  # NumPy has no more axes
         and type(temperature) is float
         and native(out, logits, axis, temperature, resolve_threads(threads))
     ):
@@ -180,7 +182,10 @@ def logsumexp(
     >>> float(logsumexp([1000.0, 1000.0]))
     1000.6931471805599
     """
-    array, temperature = as_float("logits", logits, contiguous=False), _as_real(temperature)
+    array, temperature = (
+        as_float("logits", logits, contiguous=False),
+        as_real("temperature", temperature),
+    )
     count = resolve_threads(threads)
     array, where = _readable(array, axis, "logits")
     if out is not None:
@@ -304,7 +309,10 @@ def _forward(
     threads: int | None,
 ) -> Array:
     """Do what softmax and log_softmax do where the short way at their beginning is not open."""
-    array, temperature = as_float("logits", logits, contiguous=False), _as_real(temperature)
+    array, temperature = (
+        as_float("logits", logits, contiguous=False),
+        as_real("temperature", temperature),
+    )
     count = resolve_threads(threads)
     array, axis = _readable(array, axis, "logits")
     if out is not None:
@@ -326,7 +334,7 @@ def _gradient(
 ) -> Array:
     g = as_float("dout", dout, contiguous=False)
     r = as_float(name, given, g, "dout", contiguous=False)
-    temperature, count = _as_real(temperature), resolve_threads(threads)
+    temperature, count = as_real("temperature", temperature), resolve_threads(threads)
     if r.shape != g.shape:
         raise ValueError(f"{name} has shape {r.shape}; accepted: {g.shape}, as dout")
     g, where = _readable(g, axis, "dout")
@@ -337,15 +345,6 @@ def _gradient(
     result = np.empty(g.shape, g.dtype) if out is None else out
     native(result, g, r, where, temperature, count)
     return result
-
-
-def _as_real(temperature: object) -> float:
-    try:
-        if isinstance(temperature, (str, bytes)):
-            raise TypeError
-        return float(temperature)  # type: ignore[arg-type]
-    except (TypeError, ValueError):
-        raise TypeError(f"temperature is {temperature!r}; accepted: a positive number") from None
 
 
 def _readable(array: Array, axis: int, name: str) -> tuple[Array, int]:

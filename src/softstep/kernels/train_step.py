@@ -14,7 +14,9 @@ from softstep.kernels._arrays import (
     as_affine,
     as_features,
     as_float,
+    as_real,
     as_targets,
+    check_apart,
     check_in_place,
 )
 from softstep.kernels.optimizers import check_sgd
@@ -63,10 +65,10 @@ def train_softmax_regression(
     shift: ArrayLike | None = None,
     threads: int | None = None,
 ) -> TrainRun:
-    """Train softmax regression by SGD over minibatches, in one native call.
+    """Train softmax regression over minibatches, in one native call.
 
-    For each minibatch: the logits, the mean cross-entropy and its gradient, one step of SGD on
-    `weight` and `bias`.
+    For each minibatch: the logits, the mean cross-entropy and its gradient, one step of SGD, or of
+    `rule`, on `weight` and `bias`.
 
     Parameters
     ----------
@@ -79,8 +81,8 @@ def train_softmax_regression(
         Row numbers in the order they are seen. Minibatches are ``order[:batch_size]`` and so on;
         the last may be short.
     weight : ndarray, (C, K), float32 or float64
-        Changed in place, as are `bias` and the buffers: C-contiguous, aligned, writable. Its dtype
-        is that of the computation.
+        Changed in place, as are `bias` and the buffers: C-contiguous, aligned, writable, apart from
+        each other and the inputs. Its dtype is that of the computation.
     bias : ndarray, (C,), dtype of `weight`, or None
     batch_size : int
         At least 1.
@@ -93,7 +95,7 @@ def train_softmax_regression(
     rule : OptimizerRule, optional
         Another optimizer, in the place of SGD and its arguments above.
     max_norm : float, optional
-        Clip the gradients of each minibatch to this global norm, as `clip_grad_norm` does.
+        Clip the gradients of each minibatch to this global norm, above 0, as `clip_grad_norm` does.
     scale, shift : float or array_like (K,), optional
         The features are ``x * scale + shift``.
     threads : int, optional
@@ -160,10 +162,10 @@ def train_linear_regression(
     shift: ArrayLike | None = None,
     threads: int | None = None,
 ) -> TrainRun:
-    """Train linear regression by SGD over minibatches, in one native call.
+    """Train linear regression over minibatches, in one native call.
 
-    For each minibatch: the predictions, their mean squared error and its gradient, one step of SGD
-    on `weight` and `bias`.
+    For each minibatch: the predictions, their mean squared error and its gradient, one step of SGD,
+    or of `rule`, on `weight` and `bias`.
 
     Parameters
     ----------
@@ -332,12 +334,19 @@ def _train(
             raise TypeError("lr is missing; accepted: a learning rate, or a rule")
         check_sgd(lr, sgd["momentum"], sgd["dampening"], sgd["weight_decay"], sgd["nesterov"])
         if momentum_buffers is not None:
+            if not isinstance(momentum_buffers, (tuple, list)) or len(momentum_buffers) != 2:
+                raise TypeError(
+                    f"momentum_buffers is {momentum_buffers!r}; accepted: a pair of ndarrays, like "
+                    "weight and bias"
+                )
             for i, buffer in enumerate(momentum_buffers):
                 if buffer is not None:
                     check_in_place(f"momentum_buffers[{i}]", buffer)
         rule = OptimizerRule("sgd", {"lr": lr, **sgd}, [momentum_buffers])
     elif lr is not None:
         raise TypeError("lr is given beside a rule; accepted: one of the two")
+    elif not isinstance(rule, OptimizerRule):
+        raise TypeError(f"rule is {rule!r}; accepted: an OptimizerRule")
     weight_states, bias_states = rule_states(rule)
     try:
         size = operator.index(batch_size)
@@ -345,23 +354,36 @@ def _train(
         raise TypeError(
             f"batch_size is {batch_size!r}; accepted: an integer of at least 1"
         ) from None
+    if size < 1:
+        raise ValueError(f"batch_size is {size}; accepted: an integer of at least 1")
+    features, targets = as_features("x", x), _targets(labels, target, weight)
+    places = as_targets("order", order)
     scales, shifts = _affine(scale, shift, weight)
+    changed = {"weight": weight, "bias": bias, "applied": rule.applied}
+    changed |= {f"states[{k}] of weight": state for k, state in enumerate(weight_states)}
+    changed |= {f"states[{k}] of bias": state for k, state in enumerate(bias_states)}
+    for changed_name, array in changed.items():
+        for name, value, read in (
+            ("x", x, features), ("target", target, targets), ("order", order, places),
+            ("scale", scale, scales), ("shift", shift, shifts),
+        ):  # fmt: skip
+            check_apart(array, name, value, read, changed_name)
     loss, correct, rows, steps, bad_row = _native.module.train(
         rule.applied,
         weight,
         bias,
         weight_states,
         bias_states,
-        as_features("x", x),
-        _targets(labels, target, weight),
+        features,
+        targets,
         labels,
-        as_targets("order", order),
+        places,
         scales,
         shifts,
         min(size, np.iinfo(np.int64).max),
         rule.name,
         rule_settings(rule),
-        None if max_norm is None else float(max_norm),
+        None if max_norm is None else as_real("max_norm", max_norm),
         resolve_threads(threads),
     )
     if bad_row >= 0:
@@ -403,7 +425,14 @@ def _targets(labels: bool, target: ArrayLike, weight: Array) -> Array:
     if labels:
         return as_targets("target", target)
     array = as_float("target", target, weight, "weight")
-    return array.reshape(-1, 1) if array.ndim == 1 else array
+    if array.ndim != 1:
+        return array
+    if weight.ndim and weight.shape[0] != 1:
+        raise ValueError(
+            f"target has shape {array.shape}; accepted: (n, {weight.shape[0]}), or (n,) for one "
+            "output"
+        )
+    return array.reshape(-1, 1)
 
 
 def _affine(

@@ -62,9 +62,14 @@ def _as_weights(value: object, name: str, count: int) -> Array:
 
 
 def _as_distribution(target: object, shape: tuple[int, ...], dtype: np.dtype[Any]) -> Array:
+    given = as_array(target, "target").dtype
+    if given.name == "bfloat16":
+        eps = 2.0**-7
+    else:
+        eps = max(np.finfo(kind).eps for kind in (dtype, given) if kind.kind == "f")
     distribution = check_shape(_as_numbers(target, "target"), "target", shape)
     off = np.abs(distribution.sum(1) - 1)
-    right = (distribution >= 0).all(1) & (off <= np.sqrt(np.finfo(dtype).eps))
+    right = (distribution >= 0).all(1) & (off <= np.sqrt(eps))
     if not right.all():
         row = int(right.argmin())
         raise ValueError(
@@ -163,6 +168,23 @@ def wide_cross_entropy(
     return loss, gradients, found
 
 
+def names_of(byproducts: Any) -> tuple[str, ...]:
+    """By-products that are wanted, checked."""
+    wanted = (byproducts,) if isinstance(byproducts, str) else tuple(byproducts)
+    if not set(wanted) <= set(ByProducts._fields):
+        raise ValueError(f"byproducts: expected any of {ByProducts._fields}, got {wanted}")
+    return wanted
+
+
+def chosen(
+    found: dict[str, Any], wanted: tuple[str, ...], dtype: np.dtype[Any]
+) -> tuple[ByProducts, ...]:
+    """Return the by-products that are wanted, rounded; nothing if none are."""
+    for name in ("row_loss", "logsumexp"):
+        found[name] = rounded(found[name], dtype)
+    return (ByProducts(**{name: found[name] for name in wanted}),) if wanted else ()
+
+
 def cross_entropy_with_grad(
     logits: ArrayLike,
     target: ArrayLike,
@@ -193,9 +215,7 @@ def cross_entropy_with_grad(
     """
     array = as_logits(logits, ndim=2)
     class_axis(array, 1)
-    wanted = (byproducts,) if isinstance(byproducts, str) else tuple(byproducts)
-    if not set(wanted) <= set(ByProducts._fields):
-        raise ValueError(f"byproducts: expected any of {ByProducts._fields}, got {wanted}")
+    wanted = names_of(byproducts)
     dtype = array.dtype
     loss, gradients, found = wide_cross_entropy(
         array,
@@ -207,10 +227,8 @@ def cross_entropy_with_grad(
         label_smoothing=label_smoothing,
         reduction=reduction,
     )
-    for name in ("row_loss", "logsumexp"):
-        found[name] = rounded(found[name], dtype)
     result = rounded(loss, dtype), finish(gradients, dtype, out, logits, (target,))
-    return (*result, ByProducts(**{name: found[name] for name in wanted})) if wanted else result
+    return (*result, *chosen(found, wanted, dtype))
 
 
 def cross_entropy(

@@ -121,7 +121,7 @@ def linear(
         if bias is not None:
             logits += check_shape(as_floats(bias, "bias", weights.dtype), "bias", weights.shape[:1])
         result = ACTIVATIONS[activation](logits)
-    return finish(result, weights.dtype, out, None, (x, weight, bias, scale, shift))
+    return finish(result, weights.dtype, out, None, (x, weight, bias, order, scale, shift))
 
 
 def check_wanted(wanted: Collection[str]) -> Collection[str]:
@@ -192,10 +192,10 @@ def linear_backward(
     every = dx, dweight, dbias
     if out is None:
         return every
-    return _written(every, out, (x, weight, dlogits))
+    return written(every, out, (x, weight, dlogits, order, scale, shift))
 
 
-def _written(
+def written(
     every: tuple[Any, Any, Any], out: Mapping[str, Any], inputs: tuple[object, ...]
 ) -> tuple[Any, Any, Any]:
     """Put gradients into the arrays of `out`; all of these are checked before any is written."""

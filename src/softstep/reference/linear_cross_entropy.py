@@ -5,15 +5,15 @@ In float64 throughout; what is checked by the dtype (the sum of a distribution) 
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike
 
-from ._checks import as_floats, check_shape, rounded
-from .cross_entropy import wide_cross_entropy
-from .linear import GRADIENTS, as_layer, check_wanted, gradients
+from ._checks import as_floats, check_shape, finish, rounded
+from .cross_entropy import chosen, names_of, wide_cross_entropy
+from .linear import GRADIENTS, as_layer, check_wanted, gradients, written
 
 
 def linear_cross_entropy_with_grad(
@@ -27,18 +27,20 @@ def linear_cross_entropy_with_grad(
     ignore_index: int = -100,
     label_smoothing: float = 0.0,
     reduction: str = "mean",
+    byproducts: Any = (),
     wanted: Collection[str] = GRADIENTS,
     scale: ArrayLike | None = None,
     shift: ArrayLike | None = None,
+    out: Mapping[str, Any] | None = None,
     threads: Any = None,
-) -> tuple[Any, Any, Any, Any]:
+) -> Any:
     """``(loss, dx, dweight, dbias)``. See :func:`softstep.kernels.linear_cross_entropy_with_grad`.
 
     Parameters
     ----------
     x, weight, bias, target, class_weight, sample_weight, ignore_index, label_smoothing
         As in :func:`softstep.kernels.linear_cross_entropy_with_grad`.
-    reduction, wanted, scale, shift, threads
+    reduction, byproducts, wanted, scale, shift, out, threads
         As there.
 
     Examples
@@ -57,7 +59,7 @@ def linear_cross_entropy_with_grad(
         logits = features @ weights.astype(np.float64).T
         if bias is not None:
             logits += check_shape(as_floats(bias, "bias", dtype), "bias", (classes,))
-    loss, dlogits, _ = wide_cross_entropy(
+    loss, dlogits, found = wide_cross_entropy(
         logits,
         target,
         dtype,
@@ -67,7 +69,11 @@ def linear_cross_entropy_with_grad(
         label_smoothing=label_smoothing,
         reduction=reduction,
     )
-    return rounded(loss, dtype), *gradients(features, weights, dlogits, names)
+    every = gradients(features, weights, dlogits, names)
+    if out is not None:
+        inputs = (x, weight, bias, target, class_weight, sample_weight, scale, shift)
+        every = written(every, out, inputs)
+    return rounded(loss, dtype), *every, *chosen(found, names_of(byproducts), dtype)
 
 
 def linear_cross_entropy(
@@ -81,8 +87,10 @@ def linear_cross_entropy(
     ignore_index: int = -100,
     label_smoothing: float = 0.0,
     reduction: str = "mean",
+    byproducts: Any = (),
     scale: ArrayLike | None = None,
     shift: ArrayLike | None = None,
+    out: Any = None,
     threads: Any = None,
 ) -> Any:
     """Loss of the logits ``x @ weight.T + bias``.
@@ -93,7 +101,7 @@ def linear_cross_entropy(
     ----------
     x, weight, bias, target, class_weight, sample_weight, ignore_index, label_smoothing
         As in :func:`softstep.kernels.linear_cross_entropy`.
-    reduction, scale, shift, threads
+    reduction, byproducts, scale, shift, out, threads
         As there.
 
     Examples
@@ -101,7 +109,9 @@ def linear_cross_entropy(
     >>> print(f"{linear_cross_entropy([[1.0]], [[20.0], [0.0]], None, [0]):.8e}")
     2.06115362e-09
     """
-    return linear_cross_entropy_with_grad(
+    if out is not None and reduction != "none":
+        raise ValueError("out: expected with reduction='none' only")
+    loss, _, _, _, *more = linear_cross_entropy_with_grad(
         x,
         weight,
         bias,
@@ -111,7 +121,12 @@ def linear_cross_entropy(
         ignore_index=ignore_index,
         label_smoothing=label_smoothing,
         reduction=reduction,
+        byproducts=byproducts,
         wanted=(),
         scale=scale,
         shift=shift,
-    )[0]
+    )
+    if out is not None:
+        inputs = (x, weight, bias, target, class_weight, sample_weight, scale, shift)
+        loss = finish(np.asarray(loss), loss.dtype, out, None, inputs)
+    return (loss, *more) if more else loss
