@@ -196,6 +196,7 @@ inline void check_overlap(const char* name, const py::array& written, const char
 // What a call reads and writes: nothing that is written may share memory with anything else.
 class Apart {
  public:
+  Apart() { arrays_.reserve(12); }
   Apart& reads(const char* name, const py::array& a) {
     arrays_.emplace_back(name, &a);
     return *this;

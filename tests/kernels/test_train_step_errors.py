@@ -272,3 +272,25 @@ def test_labels_that_no_order_names_may_be_anything() -> None:
             np.ones((2, 2)), labels, [0], np.zeros((2, 2)), None, batch_size=1, lr=0.1
         )
         assert run.rows == 1
+
+
+def test_numbers_beyond_int64_are_named() -> None:
+    large, weight = np.array([0, 2**64 - 1], np.uint64), np.zeros((2, 2))
+    x = np.eye(2)
+    for target, order, text in (
+        (large, [0, 1], r"target\[1\] is 18446744073709551615; accepted: classes 0 to 1"),
+        ([0, 1], large, r"order\[1\] is 18446744073709551615; accepted: row numbers 0 to 1"),
+    ):
+        with pytest.raises(IndexError, match=text):
+            kernels.train_softmax_regression(x, target, order, weight, None, batch_size=1, lr=0.1)
+        with pytest.raises(IndexError, match=text):
+            kernels.evaluate_softmax_regression(x, target, weight, None, order=order)
+    for call in (
+        lambda: kernels.linear(x, weight, order=large),
+        lambda: kernels.linear_backward(x, weight, x, order=large),
+    ):
+        with pytest.raises(IndexError, match=r"order\[1\] is 18446744073709551615"):
+            call()
+    with pytest.raises(IndexError, match=r"target\[1\] is 18446744073709551615"):
+        kernels.linear_cross_entropy(x, weight, None, large)
+    assert not weight.any()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any, Literal
 
 import numpy as np
@@ -147,7 +148,7 @@ def _per_feature(name: str, value: ArrayLike, columns: int, dtype: Any) -> Array
 
 
 def as_targets(name: str, value: ArrayLike) -> NDArray[np.int64]:
-    """Class indices of any integer dtype as contiguous int64."""
+    """Class indices of any integer dtype as contiguous int64, what is larger as the largest."""
     array = value if type(value) is np.ndarray else as_array(name, value)
     if array.dtype is _INT64 and array.flags.c_contiguous and array.flags.aligned:
         return array
@@ -156,6 +157,16 @@ def as_targets(name: str, value: ArrayLike) -> NDArray[np.int64]:
     if array.dtype.kind == "u" and array.dtype.itemsize == 8:
         array = np.minimum(array, np.uint64(np.iinfo(np.int64).max))  # more would turn negative
     return np.require(array, np.int64, ["C", "A"])
+
+
+def exactly(error: IndexError, **given: Any) -> IndexError:
+    """Return the error with the number that came, where `as_targets` has made it smaller."""
+    text, most = str(error), f"{np.iinfo(np.int64).max} or more"
+    for name, value in given.items():
+        found = re.match(rf"{name}\[(\d+)\] is {most}", text)
+        if found:
+            return IndexError(text.replace(most, str(np.asarray(value).flat[int(found[1])])))
+    return error
 
 
 def as_numbers(name: str, value: ArrayLike, dtype: np.dtype[Any]) -> Array:

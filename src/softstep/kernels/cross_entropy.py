@@ -21,6 +21,7 @@ from softstep.kernels._arrays import (
     as_targets,
     check_apart,
     check_reduction,
+    exactly,
 )
 from softstep.runtime import resolve_threads
 
@@ -259,22 +260,25 @@ def _run(
     if wanted:
         lse = np.empty(x.shape[:1], x.dtype) if "logsumexp" in wanted else None
         predicted = np.empty(x.shape[:1], np.int64) if "predicted" in wanted else None
-    total, divisor, correct = _native.module.cross_entropy(
-        losses,
-        dlogits,
-        lse,
-        predicted,
-        x,
-        t,
-        w,
-        s,
-        as_index(ignore_index),
-        as_real("label_smoothing", label_smoothing),
-        tolerance,
-        reduction == "mean",
-        "correct" in wanted,
-        resolve_threads(threads),
-    )
+    try:
+        total, divisor, correct = _native.module.cross_entropy(
+            losses,
+            dlogits,
+            lse,
+            predicted,
+            x,
+            t,
+            w,
+            s,
+            as_index(ignore_index),
+            as_real("label_smoothing", label_smoothing),
+            tolerance,
+            reduction == "mean",
+            "correct" in wanted,
+            resolve_threads(threads),
+        )
+    except IndexError as error:
+        raise exactly(error, target=target) from None
     if reduction == "none":
         loss: Any = losses
     else:

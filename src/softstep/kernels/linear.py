@@ -17,6 +17,7 @@ from softstep.kernels._arrays import (
     as_targets,
     check_apart,
     check_in_place,
+    exactly,
     is_narrow,
 )
 from softstep.runtime import resolve_threads
@@ -104,9 +105,12 @@ def linear(
         )  # fmt: skip
         for name, value, array in inputs:
             check_apart(out, name, value, array)
-    _native.module.linear(
-        out, xa, w, b, rows, *affine, activation or "none", resolve_threads(threads)
-    )
+    try:
+        _native.module.linear(
+            out, xa, w, b, rows, *affine, activation or "none", resolve_threads(threads)
+        )
+    except IndexError as error:
+        raise exactly(error, order=order) from None
     return out
 
 
@@ -199,18 +203,21 @@ def linear_backward(
             (out[name] if name in out else np.empty(shape, w.dtype)) if name in names else None
             for name, shape in zip(GRADIENTS, shapes, strict=True)
         )
-    _native.module.linear_backward(
-        dx,
-        dweight,
-        dbias,
-        xa,
-        w,
-        g,
-        rows,
-        *affine,
-        x_activation or "none",
-        resolve_threads(threads),
-    )
+    try:
+        _native.module.linear_backward(
+            dx,
+            dweight,
+            dbias,
+            xa,
+            w,
+            g,
+            rows,
+            *affine,
+            x_activation or "none",
+            resolve_threads(threads),
+        )
+    except IndexError as error:
+        raise exactly(error, order=order) from None
     return dx, dweight, dbias
 
 

@@ -21,6 +21,7 @@ from softstep.kernels._arrays import (
     as_targets,
     check_apart,
     check_reduction,
+    exactly,
 )
 from softstep.kernels.cross_entropy import (
     ByProduct,
@@ -229,28 +230,31 @@ def _run(
         lse = np.empty(rows, w.dtype)
     if "predicted" in also:
         predicted = np.empty(rows, np.int64)
-    total, divisor, correct = _native.module.linear_cross_entropy(
-        losses,
-        lse,
-        predicted,
-        dx,
-        dweight,
-        dbias,
-        features,
-        w,
-        b,
-        t,
-        class_weights,
-        sample_weights,
-        as_index(ignore_index),
-        as_real("label_smoothing", label_smoothing),
-        tolerance,
-        scales,
-        shifts,
-        reduction == "mean",
-        "correct" in also,
-        resolve_threads(threads),
-    )
+    try:
+        total, divisor, correct = _native.module.linear_cross_entropy(
+            losses,
+            lse,
+            predicted,
+            dx,
+            dweight,
+            dbias,
+            features,
+            w,
+            b,
+            t,
+            class_weights,
+            sample_weights,
+            as_index(ignore_index),
+            as_real("label_smoothing", label_smoothing),
+            tolerance,
+            scales,
+            shifts,
+            reduction == "mean",
+            "correct" in also,
+            resolve_threads(threads),
+        )
+    except IndexError as error:
+        raise exactly(error, target=target) from None
     loss: Any = losses
     if reduction != "none":
         if reduction == "mean":

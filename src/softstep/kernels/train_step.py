@@ -18,6 +18,7 @@ from softstep.kernels._arrays import (
     as_targets,
     check_apart,
     check_in_place,
+    exactly,
 )
 from softstep.kernels.optimizers import check_sgd
 from softstep.kernels.rules import OptimizerRule, rule_settings, rule_states
@@ -368,24 +369,27 @@ def _train(
             ("scale", scale, scales), ("shift", shift, shifts),
         ):  # fmt: skip
             check_apart(array, name, value, read, changed_name)
-    loss, correct, rows, steps, bad_row = _native.module.train(
-        rule.applied,
-        weight,
-        bias,
-        weight_states,
-        bias_states,
-        features,
-        targets,
-        labels,
-        places,
-        scales,
-        shifts,
-        min(size, np.iinfo(np.int64).max),
-        rule.name,
-        rule_settings(rule),
-        None if max_norm is None else as_real("max_norm", max_norm),
-        resolve_threads(threads),
-    )
+    try:
+        loss, correct, rows, steps, bad_row = _native.module.train(
+            rule.applied,
+            weight,
+            bias,
+            weight_states,
+            bias_states,
+            features,
+            targets,
+            labels,
+            places,
+            scales,
+            shifts,
+            min(size, np.iinfo(np.int64).max),
+            rule.name,
+            rule_settings(rule),
+            None if max_norm is None else as_real("max_norm", max_norm),
+            resolve_threads(threads),
+        )
+    except IndexError as error:
+        raise exactly(error, target=target, order=order) from None
     if bad_row >= 0:
         raise FloatingPointError(
             f"features or loss are not finite in step {steps} of this run, first in row {bad_row}; "
@@ -407,17 +411,20 @@ def _evaluate(
 ) -> TrainRun:
     w = as_float("weight", weight)
     scales, shifts = _affine(scale, shift, w)
-    loss, correct, rows, steps, _ = _native.module.evaluate(
-        w,
-        None if bias is None else as_float("bias", bias, w, "weight"),
-        as_features("x", x),
-        _targets(labels, target, w),
-        labels,
-        None if order is None else as_targets("order", order),
-        scales,
-        shifts,
-        resolve_threads(threads),
-    )
+    try:
+        loss, correct, rows, steps, _ = _native.module.evaluate(
+            w,
+            None if bias is None else as_float("bias", bias, w, "weight"),
+            as_features("x", x),
+            _targets(labels, target, w),
+            labels,
+            None if order is None else as_targets("order", order),
+            scales,
+            shifts,
+            resolve_threads(threads),
+        )
+    except IndexError as error:
+        raise exactly(error, target=target, order=order) from None
     return TrainRun(loss, correct, rows, steps)
 
 
