@@ -193,7 +193,8 @@ inline void check_overlap(const char* name, const py::array& written, const char
       (same == Same::accepted ? std::string(", or exactly ") + other + " to work in place" : std::string()));
 }
 
-// What a call reads and writes: nothing that is written may share memory with anything else.
+// What a call reads and writes: nothing that is written may share memory with anything else, but for the very array
+// that a kernel works in place of.
 class Apart {
  public:
   Apart() { arrays_.reserve(12); }
@@ -202,8 +203,9 @@ class Apart {
     return *this;
   }
   Apart& reads(const char* name, const std::optional<py::array>& a) { return a ? reads(name, *a) : *this; }
-  void writes(const std::string& name, const py::array& a) {
-    for (const auto& [other, array] : arrays_) check_overlap(name.c_str(), a, other.c_str(), *array, Same::refused);
+  void writes(const std::string& name, const py::array& a, const py::array* in_place = nullptr) {
+    for (const auto& [other, array] : arrays_)
+      check_overlap(name.c_str(), a, other.c_str(), *array, array == in_place ? Same::accepted : Same::refused);
     arrays_.emplace_back(name, &a);
   }
 

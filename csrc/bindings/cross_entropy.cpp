@@ -22,22 +22,16 @@ py::tuple cross_entropy_into(MaybeArray row_loss, MaybeArray dlogits, MaybeArray
     take_targets(p, target, class_weight, sample_weight, ignore_index, label_smoothing, tolerance);
     p.count_correct = count_correct;
 
-    // What is written lies apart from what is read, and from everything else that is written.
-    const std::pair<const char*, const MaybeArray*> written[] = {
-        {"out", &dlogits}, {"out", &row_loss}, {"logsumexp", &logsumexp}, {"predicted", &predicted}};
-    for (const auto& [name, array] : written) {
+    Apart apart;
+    apart.reads("logits", logits).reads("target", target);
+    apart.reads("class_weight", class_weight).reads("sample_weight", sample_weight);
+    for (const auto& [name, array] : {std::pair{"out", &dlogits}, std::pair{"out", &row_loss},
+                                      std::pair{"logsumexp", &logsumexp}, std::pair{"predicted", &predicted}}) {
       if (!*array) continue;
-      const bool in_place = array == &dlogits;
-      if (in_place) check_shape(name, **array, {p.rows, p.classes});
+      const bool gradient = array == &dlogits;
+      if (gradient) check_shape(name, **array, {p.rows, p.classes});
       else check_shape(name, **array, {p.rows});
-      check_overlap(name, **array, "logits", logits, in_place ? Same::accepted : Same::refused);
-      check_overlap(name, **array, "target", target, Same::refused);
-      if (class_weight) check_overlap(name, **array, "class_weight", *class_weight, Same::refused);
-      if (sample_weight) check_overlap(name, **array, "sample_weight", *sample_weight, Same::refused);
-      for (const auto& [other_name, other] : written) {
-        if (other == array) break;
-        if (*other) check_overlap(name, **array, "another output", **other, Same::refused);
-      }
+      apart.writes(name, **array, gradient ? &logits : nullptr);
     }
     if (dlogits) p.dlogits = output<T>("out", *dlogits);
     if (row_loss) p.row_loss = output<T>("out", *row_loss);

@@ -25,20 +25,20 @@ Spread<T> spread_input(const char* name, const std::optional<py::array>& a, int6
 template <class T>
 ElementLoss<T> problem(std::optional<py::array>& loss, std::optional<py::array>& slope, const char* name,
                        const py::array& x, const py::array& target, const std::optional<py::array>& weight,
-                       int64_t repeat) {
+                       int64_t repeat, const std::optional<py::array>& positive_weight = {}) {
   ElementLoss<T> p{};
   p.size = x.size();
   p.x = input<T>(name, x);
   check_shape_of("target", target, x);
   p.target = input<T>("target", target);
   p.weight = spread_input<T>("weight", weight, repeat, p.size);
+  Apart apart;
+  apart.reads(name, x).reads("target", target).reads("weight", weight).reads("pos_weight", positive_weight);
   for (auto [array, place] : {std::pair{&loss, &p.loss}, std::pair{&slope, &p.slope}}) {
     if (!*array) continue;
     check_shape_of("out", **array, x);
     *place = output<T>("out", **array);
-    check_overlap("out", **array, name, x, Same::accepted);
-    check_overlap("out", **array, "target", target, Same::refused);
-    if (weight) check_overlap("out", **array, "weight", *weight, Same::refused);
+    apart.writes("out", **array, &x);
   }
   return p;
 }
@@ -76,11 +76,8 @@ double logistic_loss_into(std::optional<py::array> loss, std::optional<py::array
                           const py::array& target, std::optional<py::array> weight, int64_t repeat,
                           std::optional<py::array> positive_weight, int64_t positive_repeat, bool mean, int threads) {
   return with_float("logits", logits, [&]<class T>(T) {
-    ElementLoss<T> p = problem<T>(loss, slope, "logits", logits, target, weight, repeat);
+    ElementLoss<T> p = problem<T>(loss, slope, "logits", logits, target, weight, repeat, positive_weight);
     p.positive_weight = spread_input<T>("pos_weight", positive_weight, positive_repeat, p.size);
-    if (positive_weight)
-      for (auto* array : {&loss, &slope})
-        if (*array) check_overlap("out", **array, "pos_weight", *positive_weight, Same::refused);
     p.factor = mean && p.size ? static_cast<T>(1.0 / static_cast<double>(p.size)) : T(1);
     double sum = 0;
     int64_t outside = -1;

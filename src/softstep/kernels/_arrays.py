@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from typing import Any, Literal
 
 import numpy as np
@@ -218,6 +219,22 @@ def check_apart(
     same = out.__array_interface__ == value.__array_interface__  # address, shape and strides
     if np.may_share_memory(out, value) and not same:
         raise ValueError(f"{out_name} shares memory with {name}; accepted: an array of its own")
+
+
+def check_all_apart(
+    out: object, inputs: Iterable[tuple[str, object, Array | None]], out_name: str = "out"
+) -> None:
+    """Raise ValueError if `out` overlaps an input (name, what was given, what is read of it)."""
+    if out is not None:
+        for name, value, array in inputs:
+            check_apart(out, name, value, array, out_name)
+
+
+def reduced(total: float, divisor: float, reduction: str, dtype: np.dtype[Any]) -> Any:
+    """Return a sum of losses, or their mean, as a scalar of `dtype`; a mean of nothing is NaN."""
+    if reduction == "mean":
+        total = total / divisor if divisor else float("nan")
+    return dtype.type(total)
 
 
 def as_real(name: str, value: Any) -> float:

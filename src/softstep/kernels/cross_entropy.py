@@ -22,6 +22,7 @@ from softstep.kernels._arrays import (
     check_apart,
     check_reduction,
     exactly,
+    reduced,
 )
 from softstep.runtime import resolve_threads
 
@@ -279,12 +280,7 @@ def _run(
         )
     except IndexError as error:
         raise exactly(error, target=target) from None
-    if reduction == "none":
-        loss: Any = losses
-    else:
-        if reduction == "mean":
-            total = total / divisor if divisor else float("nan")
-        loss = x.dtype.type(total)
+    loss = losses if reduction == "none" else reduced(total, divisor, reduction, x.dtype)
     if not wanted:
         return loss, dlogits, None
     rows = losses if "row_loss" in wanted else None
@@ -292,7 +288,7 @@ def _run(
 
 
 def by_product_names(byproducts: Sequence[str]) -> Sequence[str]:
-    """Return the names as a sequence, or raise ValueError."""
+    """Return the names as a sequence, or raise TypeError or ValueError."""
     try:
         names = (byproducts,) if isinstance(byproducts, str) else tuple(byproducts)
     except TypeError:

@@ -15,7 +15,7 @@ from softstep.kernels._arrays import (
     as_features,
     as_float,
     as_targets,
-    check_apart,
+    check_all_apart,
     check_in_place,
     exactly,
     is_narrow,
@@ -103,8 +103,7 @@ def linear(
             ("x", x, xa), ("weight", weight, w), ("bias", bias, b), ("order", order, rows),
             ("scale", scale, affine[0]), ("shift", shift, affine[1]),
         )  # fmt: skip
-        for name, value, array in inputs:
-            check_apart(out, name, value, array)
+        check_all_apart(out, inputs)
     try:
         _native.module.linear(
             out, xa, w, b, rows, *affine, activation or "none", resolve_threads(threads)
@@ -297,8 +296,7 @@ def check_outputs(
         if name not in wanted:
             raise ValueError(f"out holds {name!r}; accepted: {', '.join(map(repr, wanted))}")
         check_in_place(f"out[{name!r}]", array)
-        for other, value, converted in copied:
-            check_apart(array, other, value, converted)
+        check_all_apart(array, copied)
     names = list(out)
     for i, name in enumerate(names):
         for other in names[:i]:

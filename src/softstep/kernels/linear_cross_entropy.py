@@ -19,9 +19,10 @@ from softstep.kernels._arrays import (
     as_numbers,
     as_real,
     as_targets,
-    check_apart,
+    check_all_apart,
     check_reduction,
     exactly,
+    reduced,
 )
 from softstep.kernels.cross_entropy import (
     ByProduct,
@@ -212,8 +213,7 @@ def _run(
         ("sample_weight", sample_weight, sample_weights),
         ("scale", scale, scales), ("shift", shift, shifts),
     )  # fmt: skip
-    for name, value, array in inputs:
-        check_apart(losses_out, name, value, array)
+    check_all_apart(losses_out, inputs)
     given = {} if gradients_out is None else gradients_out
     if gradients_out is not None:
         check_outputs(gradients_out, wanted, inputs)
@@ -255,11 +255,7 @@ def _run(
         )
     except IndexError as error:
         raise exactly(error, target=target) from None
-    loss: Any = losses
-    if reduction != "none":
-        if reduction == "mean":
-            total = total / divisor if divisor else float("nan")
-        loss = w.dtype.type(total)
+    loss = losses if reduction == "none" else reduced(total, divisor, reduction, w.dtype)
     found = ByProducts(
         losses if "row_loss" in also else None,
         lse,

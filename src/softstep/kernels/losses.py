@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
@@ -14,8 +15,9 @@ from softstep.kernels._arrays import (
     Reduction,
     as_array,
     as_float,
-    check_apart,
+    check_all_apart,
     check_reduction,
+    reduced,
 )
 from softstep.runtime import resolve_threads
 
@@ -79,7 +81,7 @@ def mse_loss(
     total, weights = _native.module.squared_error(
         losses, None, p, t, w, repeat, reduction == "mean", resolve_threads(threads)
     )
-    return losses if losses is not None else _reduce(total, weights, reduction, p)
+    return losses if losses is not None else reduced(total, weights, reduction, p.dtype)
 
 
 def mse_loss_with_grad(
@@ -129,12 +131,14 @@ def mse_loss_with_grad(
     """
     p, t, w, repeat, _ = _mse_inputs(prediction, target, weight, "sum", None)
     losses = np.empty(p.shape, p.dtype) if check_reduction(reduction) == "none" else None
-    _check_all_apart(out, prediction=(prediction, p), target=(target, t), weight=(weight, w))
+    check_all_apart(
+        out, (("prediction", prediction, p), ("target", target, t), ("weight", weight, w))
+    )
     slope = np.empty(p.shape, p.dtype) if out is None else out
     total, weights = _native.module.squared_error(
         losses, slope, p, t, w, repeat, reduction == "mean", resolve_threads(threads)
     )
-    return (losses if losses is not None else _reduce(total, weights, reduction, p)), slope
+    return (losses if losses is not None else reduced(total, weights, reduction, p.dtype)), slope
 
 
 def binary_cross_entropy_with_logits(
@@ -205,7 +209,7 @@ def binary_cross_entropy_with_logits(
     total = _native.module.logistic_loss(
         losses, None, x, t, *weights, False, resolve_threads(threads)
     )
-    return losses if losses is not None else _reduce(total, x.size, reduction, x)
+    return losses if losses is not None else reduced(total, x.size, reduction, x.dtype)
 
 
 def binary_cross_entropy_with_logits_with_grad(
@@ -258,15 +262,16 @@ def binary_cross_entropy_with_logits_with_grad(
     """
     x, t, weights, _ = _bce_inputs(logits, target, weight, pos_weight, "sum", None)
     losses = np.empty(x.shape, x.dtype) if check_reduction(reduction) == "none" else None
-    _check_all_apart(
-        out, logits=(logits, x), target=(target, t), weight=(weight, weights[0]),
-        pos_weight=(pos_weight, weights[2]),
+    inputs = (
+        ("logits", logits, x), ("target", target, t), ("weight", weight, weights[0]),
+        ("pos_weight", pos_weight, weights[2]),
     )  # fmt: skip
+    check_all_apart(out, inputs)
     slope = np.empty(x.shape, x.dtype) if out is None else out
     total = _native.module.logistic_loss(
         losses, slope, x, t, *weights, reduction == "mean", resolve_threads(threads)
     )
-    return (losses if losses is not None else _reduce(total, x.size, reduction, x)), slope
+    return (losses if losses is not None else reduced(total, x.size, reduction, x.dtype)), slope
 
 
 def _mse_inputs(
@@ -275,8 +280,8 @@ def _mse_inputs(
     p = as_float("prediction", prediction)
     t = as_float("target", target, p, "prediction")
     w, repeat = _spread("weight", weight, p, "prediction")
-    given = {"prediction": (prediction, p), "target": (target, t), "weight": (weight, w)}
-    return p, t, w, repeat, _losses(p, reduction, out, given)
+    inputs = (("prediction", prediction, p), ("target", target, t), ("weight", weight, w))
+    return p, t, w, repeat, _losses(p, reduction, out, inputs)
 
 
 def _bce_inputs(
@@ -291,12 +296,14 @@ def _bce_inputs(
     t = as_float("target", labels, x, "logits")
     w, repeat = _spread("weight", weight, x, "logits")
     p, positive_repeat = _spread("pos_weight", pos_weight, x, "logits")
-    given = {"logits": (logits, x), "target": (target, t), "weight": (weight, w)}
-    losses = _losses(x, reduction, out, given | {"pos_weight": (pos_weight, p)})
-    return x, t, (w, repeat, p, positive_repeat), losses
+    inputs = (
+        ("logits", logits, x), ("target", target, t), ("weight", weight, w),
+        ("pos_weight", pos_weight, p),
+    )  # fmt: skip
+    return x, t, (w, repeat, p, positive_repeat), _losses(x, reduction, out, inputs)
 
 
-def _losses(like: Array, reduction: str, out: Any, given: dict[str, Any]) -> Array | None:
+def _losses(like: Array, reduction: str, out: Any, inputs: Iterable[Any]) -> Array | None:
     """Return where the elements' losses go, None if they are only summed."""
     if check_reduction(reduction) != "none":
         if out is not None:
@@ -304,14 +311,8 @@ def _losses(like: Array, reduction: str, out: Any, given: dict[str, Any]) -> Arr
                 f"out is given with reduction={reduction!r}; accepted with 'none' only"
             )
         return None
-    _check_all_apart(out, **given)
+    check_all_apart(out, inputs)
     return np.empty(like.shape, like.dtype) if out is None else out
-
-
-def _check_all_apart(out: Any, **given: tuple[Any, Array | None]) -> None:
-    if out is not None:
-        for name, (value, array) in given.items():
-            check_apart(out, name, value, array)
 
 
 def _spread(name: str, value: Any, like: Array, like_name: str) -> tuple[Array | None, int]:
@@ -338,9 +339,3 @@ def _spread(name: str, value: Any, like: Array, like_name: str) -> tuple[Array |
     if shape[first : last + 1] == like.shape[first : last + 1]:
         return array, max(math.prod(like.shape[last + 1 :]), 1)
     return np.ascontiguousarray(whole), 1
-
-
-def _reduce(total: float, divisor: float, reduction: str, like: Array) -> Any:
-    if reduction == "mean":
-        total = total / divisor if divisor else float("nan")
-    return like.dtype.type(total)

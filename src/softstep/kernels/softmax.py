@@ -182,10 +182,8 @@ def logsumexp(
     >>> float(logsumexp([1000.0, 1000.0]))
     1000.6931471805599
     """
-    array, temperature = (
-        as_float("logits", logits, contiguous=False),
-        as_real("temperature", temperature),
-    )
+    array = as_float("logits", logits, contiguous=False)
+    temperature = as_real("temperature", temperature)
     count = resolve_threads(threads)
     array, where = _readable(array, axis, "logits")
     if out is not None:
@@ -309,10 +307,8 @@ def _forward(
     threads: int | None,
 ) -> Array:
     """Do what softmax and log_softmax do where the short way at their beginning is not open."""
-    array, temperature = (
-        as_float("logits", logits, contiguous=False),
-        as_real("temperature", temperature),
-    )
+    array = as_float("logits", logits, contiguous=False)
+    temperature = as_real("temperature", temperature)
     count = resolve_threads(threads)
     array, axis = _readable(array, axis, "logits")
     if out is not None:

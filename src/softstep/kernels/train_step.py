@@ -16,7 +16,7 @@ from softstep.kernels._arrays import (
     as_float,
     as_real,
     as_targets,
-    check_apart,
+    check_all_apart,
     check_in_place,
     exactly,
 )
@@ -363,12 +363,12 @@ def _train(
     changed = {"weight": weight, "bias": bias, "applied": rule.applied}
     changed |= {f"states[{k}] of weight": state for k, state in enumerate(weight_states)}
     changed |= {f"states[{k}] of bias": state for k, state in enumerate(bias_states)}
-    for changed_name, array in changed.items():
-        for name, value, read in (
-            ("x", x, features), ("target", target, targets), ("order", order, places),
-            ("scale", scale, scales), ("shift", shift, shifts),
-        ):  # fmt: skip
-            check_apart(array, name, value, read, changed_name)
+    inputs = (
+        ("x", x, features), ("target", target, targets), ("order", order, places),
+        ("scale", scale, scales), ("shift", shift, shifts),
+    )  # fmt: skip
+    for name, array in changed.items():
+        check_all_apart(array, inputs, name)
     try:
         loss, correct, rows, steps, bad_row = _native.module.train(
             rule.applied,
