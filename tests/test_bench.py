@@ -21,7 +21,7 @@ from softstep.bench.case import Case, Expected, Figure, Floor, Work, check
 from softstep.bench.cases import CASES, TIMED, train_step
 from softstep.bench.command import select
 from softstep.bench.limits import Bound, Machine
-from softstep.bench.results import Measured, floor_scale
+from softstep.bench.results import Measured, Scaling, floor_scale
 from softstep.bench.runner import TASKS, Plan, alternate, others_sleep, settle
 from softstep.bench.table import Table, duration
 
@@ -129,6 +129,21 @@ def test_scaling_has_a_column(capsys: pytest.CaptureFixture[str]) -> None:
         for found in case["scaling"]:
             assert found["wanted"] is None  # it takes microseconds
             assert found["times"] == pytest.approx(found["one"] / found["all"])
+            assert found["machine"] > 0
+
+
+@pytest.mark.parametrize(
+    ("wanted", "all_threads", "text"),
+    [
+        (None, 0.5, "2.00x of 1.90x"),
+        (1.7, 0.5, "2.00x of 1.90x pass"),
+        (1.7, 0.8, "1.25x of 1.90x MISS"),
+    ],
+)
+def test_scaling_is_held_against_its_floor(
+    wanted: float | None, all_threads: float, text: str
+) -> None:
+    assert Scaling("softstep", 1.0, all_threads, 1.9, wanted).text == text
 
 
 def test_nothing_of_it_is_imported_with_softstep() -> None:

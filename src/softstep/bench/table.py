@@ -39,7 +39,7 @@ class Table:
         self.libraries, self.markdown, self.scaling = list(libraries), markdown, scaling
         self.names = ["case", "softstep", *libraries, "ratio", "rate", "of limit"]
         self.names += ["1 to all"] * scaling + ["floor"]
-        self.widths = [54, 9, *(9 for _ in libraries), 7, 14, 11] + [11] * scaling + [0]
+        self.widths = [54, 9, *(9 for _ in libraries), 7, 14, 11] + [20] * scaling + [0]
 
     def head(self) -> list[str]:
         """Return the lines above the first row."""
