@@ -238,9 +238,9 @@ def scaling(
     """
     loop, count = _native.module.multiply_add_loop, machine.threads
 
-    def with_threads(call: Call, count: int) -> Call:
+    def with_threads(call: Call, number: int) -> Call:
         def limited() -> Any:
-            with softstep.threads(count):
+            with softstep.threads(number):
                 return call()
 
         return limited
