@@ -1,19 +1,12 @@
 #include "kernels/linear.hpp"
 
+#include "bindings/activations.hpp"
 #include "bindings/arrays.hpp"
 #include "bindings/rooms.hpp"
 
 namespace softstep {
 
 namespace {
-
-Activation activation_named(const char* argument, const std::string& name) {
-  if (name == "none") return Activation::none;
-  if (name == "relu") return Activation::relu;
-  if (name == "sigmoid") return Activation::sigmoid;
-  if (name == "tanh") return Activation::tanh;
-  throw py::value_error(std::string(argument) + " is '" + name + "'; accepted: 'relu', 'sigmoid', 'tanh'");
-}
 
 // The weight (C, K) for features of K columns; C.
 template <class T>

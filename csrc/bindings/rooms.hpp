@@ -13,6 +13,7 @@ void bind_linear_cross_entropy(pybind11::module_& m);
 void bind_losses(pybind11::module_& m);
 void bind_optimizers(pybind11::module_& m);
 void bind_train_step(pybind11::module_& m);
+void bind_train_mlp(pybind11::module_& m);
 void bind_limits(pybind11::module_& m);
 
 }  // namespace softstep

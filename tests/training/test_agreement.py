@@ -44,7 +44,7 @@ def bound(model: Any, data: Any, sgd: Any, steps: int) -> float:
 def test_fused_and_step_by_step_agree_over_3_epochs(
     kind: str, other: str, dtype: Any, sgd: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(fused, "rows_per_call", lambda shape, batch: 3 * batch)  # many calls
+    monkeypatch.setattr(fused, "rows_per_call", lambda shapes, batch: 3 * batch)  # many calls
     model, data = problem(kind, "library", sgd, dtype)
     trainer = Trainer(3)
     history = trainer.fit(model, data)
@@ -110,7 +110,7 @@ def test_the_length_of_calls_changes_no_bit_of_the_model(
 ) -> None:
     found = set()
     for batches in (1, 2, 5, 1000):
-        monkeypatch.setattr(fused, "rows_per_call", lambda shape, batch, k=batches: k * batch)
+        monkeypatch.setattr(fused, "rows_per_call", lambda shapes, batch, k=batches: k * batch)
         model, data = problem(kind, "library", sgd)
         trainer = Trainer(3)
         trainer.fit(model, data)
@@ -121,10 +121,10 @@ def test_the_length_of_calls_changes_no_bit_of_the_model(
 def test_calls_are_whole_minibatches_of_bounded_length() -> None:
     for shape in ((1, 1), (10, 64), (10, 784), (1000, 100_000)):
         for batch in (1, 7, 32, 256, 10**7):
-            rows = fused.rows_per_call(shape, batch)
+            rows = fused.rows_per_call([shape], batch)
             assert rows % batch == 0
             assert batch <= rows <= max(batch, 1 << 20)
-    assert fused.rows_per_call((10, 784), 256) >= 60_000  # MNIST: an epoch is one call
+    assert fused.rows_per_call([(10, 784)], 256) >= 60_000  # MNIST: an epoch is one call
 
 
 @pytest.mark.parametrize("trainer_class", [Trainer, Stepwise])

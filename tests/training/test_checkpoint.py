@@ -101,7 +101,7 @@ def test_two_epochs_and_two_more_are_four(
 def test_a_training_saved_in_the_midst_of_an_epoch(
     tmp_path: Path, trainer_class: Any, rule: str, crash: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(fused, "rows_per_call", lambda shape, batch: 4 * batch)
+    monkeypatch.setattr(fused, "rows_per_call", lambda shapes, batch: 4 * batch)
     path = tmp_path / "training"
 
     def make(*more: Callback) -> Any:

@@ -100,8 +100,9 @@ def test_a_sampler_that_never_repeats_itself() -> None:
         Trainer(1).fit(SoftmaxRegressionScratch(4, 3, 0.1), Sampled(x, y))
 
 
-def test_an_mlp_on_loaders(tmp_path: Any) -> None:
-    """A mapped file is read through its loader."""
+@pytest.mark.parametrize("dropout", [0.0, 0.2])
+def test_an_mlp_on_a_mapped_file(tmp_path: Any, dropout: float) -> None:
+    """With dropout it is read through its loader."""
     x, y = rows()
     x[BAD, 0] = np.inf
     np.save(tmp_path / "x.npy", x)
@@ -109,13 +110,13 @@ def test_an_mlp_on_loaders(tmp_path: Any) -> None:
     text = f"row {BAD} of the training data holds an infinite value"
     trainer = Trainer(1)
     with pytest.raises(FloatingPointError, match=text):
-        trainer.fit(MLP(3, 5, 0.1), ArrayDataModule(mapped, y, batch_size=8))
+        trainer.fit(MLP(3, 5, 0.1, dropout=dropout), ArrayDataModule(mapped, y, batch_size=8))
     assert trainer.fused
     x[BAD, 0], y[BAD] = 0, 9
     np.save(tmp_path / "z.npy", x)
     mapped = np.load(tmp_path / "z.npy", mmap_mode="r")
-    with pytest.raises(IndexError, match=rf"^target\[{BAD}\] is 9"):
-        Trainer(1).fit(MLP(3, 5, 0.1), ArrayDataModule(mapped, y, batch_size=8))
+    with pytest.raises(IndexError, match=rf"^(y|target)\[{BAD}\] is 9"):
+        Trainer(1).fit(MLP(3, 5, 0.1, dropout=dropout), ArrayDataModule(mapped, y, batch_size=8))
 
 
 # Where the row of the data is not known, the row of the batch stays.

@@ -87,7 +87,7 @@ def test_labels_and_features_are_checked(trainer_class: Any) -> None:
 def test_a_loss_that_is_not_finite_stops_before_its_step(
     trainer_class: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(fused, "rows_per_call", lambda shape, batch: 2 * batch)
+    monkeypatch.setattr(fused, "rows_per_call", lambda shapes, batch: 2 * batch)
     x = np.ones((40, 3), np.float32)
     epoch, bad = 1, 27  # of the second epoch, the 28th row: in step 6 of 10
     first = [permutation(40, 0, e)[0:40].tolist() for e in range(2)]

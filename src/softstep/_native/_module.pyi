@@ -178,6 +178,22 @@ def train(
     max_norm: float | None,
     threads: int,
 ) -> tuple[float, int, int, int, int]: ...
+def train_mlp(
+    applied: _Array | None,
+    parameters: Sequence[_Array | None],
+    states: Sequence[Sequence[_Array | None]],
+    x: _Array,
+    target: _Array,
+    order: _Array,
+    scale: _Array | None,
+    shift: _Array | None,
+    activation: str,
+    batch_size: int,
+    rule: str,
+    settings: dict[str, Any],
+    max_norm: float | None,
+    threads: int,
+) -> tuple[float, int, int, int, int]: ...
 def evaluate(
     weight: _Array,
     bias: _Array | None,

@@ -32,6 +32,7 @@ from softstep.kernels.softmax import (
     softmax,
     softmax_backward,
 )
+from softstep.kernels.train_mlp import train_mlp
 from softstep.kernels.train_step import (
     TrainRun,
     evaluate_linear_regression,
@@ -67,5 +68,6 @@ __all__ = [
     "softmax",
     "softmax_backward",
     "train_linear_regression",
+    "train_mlp",
     "train_softmax_regression",
 ]

@@ -2,11 +2,20 @@
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
+import numpy as np
+
 from softstep.kernels._arrays import Array, as_pair, check_in_place
-from softstep.kernels.optimizers import adam_step, adamw_step, rmsprop_step, sgd_step
+from softstep.kernels.optimizers import (
+    adam_step,
+    adamw_step,
+    check_sgd,
+    rmsprop_step,
+    sgd_step,
+)
 
 
 class OptimizerRule(NamedTuple):
@@ -37,10 +46,11 @@ class OptimizerRule(NamedTuple):
     settings: Mapping[str, Any]
     """The keyword arguments of `sgd_step`, `rmsprop_step`, `adam_step` or `adamw_step`, with their
     defaults; `step` is the number of the first minibatch."""
-    states: Sequence[tuple[Array, Array | None] | None] = ()
-    """The states of (weight, bias) in the order of those functions' arguments, changed in place:
+    states: Sequence[Sequence[Array | None] | None] = ()
+    """The states in the order of those functions' arguments, changed in place:
     ``(momentum_buffer,)``; ``(square_avg, grad_avg, momentum_buffer)``; ``(exp_avg, exp_avg_sq,
-    max_exp_avg_sq)``. None for one that is not used."""
+    max_exp_avg_sq)``. Each is one array for each parameter, such as (weight, bias), in their order;
+    None for one that is not used."""
     applied: Array | None = None
     """An int64 array (1,) that receives the number of minibatches applied, also when the call ends
     in an exception."""
@@ -78,11 +88,59 @@ def rule_settings(rule: OptimizerRule) -> dict[str, Any]:
     return settings
 
 
-def rule_states(rule: OptimizerRule) -> tuple[list[Array | None], list[Array | None]]:
-    """Return the states of the weight and those of the bias."""
-    pairs = [state if state is not None else (None, None) for state in rule.states]
-    for i, pair in enumerate(pairs):
-        for array in pair:
+def rule_states(rule: OptimizerRule, count: int) -> list[list[Array | None]]:
+    """Return the states, each as a list of one for each of `count` parameters."""
+    states: list[list[Array | None]] = [
+        [None] * count if state is None else list(state) for state in rule.states
+    ]
+    for k, state in enumerate(states):
+        if len(state) != count:
+            raise ValueError(
+                f"states[{k}] holds {len(state)} arrays; accepted: {count}, one for each parameter"
+            )
+        for array in state:
             if array is not None:
-                check_in_place(f"states[{i}]", array)
-    return [pair[0] for pair in pairs], [pair[1] for pair in pairs]
+                check_in_place(f"states[{k}]", array)
+    return states
+
+
+def chosen_rule(
+    rule: OptimizerRule | None,
+    lr: float | None,
+    momentum_buffers: Sequence[Array | None] | None,
+    sgd: dict[str, Any],
+    count: int,
+) -> OptimizerRule:
+    """Return the rule that is given, or that of SGD with its settings for `count` parameters."""
+    if rule is not None:
+        if lr is not None:
+            raise TypeError("lr is given beside a rule; accepted: one of the two")
+        if not isinstance(rule, OptimizerRule):
+            raise TypeError(f"rule is {rule!r}; accepted: an OptimizerRule")
+        return rule
+    if lr is None:
+        raise TypeError("lr is missing; accepted: a learning rate, or a rule")
+    check_sgd(lr, sgd["momentum"], sgd["dampening"], sgd["weight_decay"], sgd["nesterov"])
+    if momentum_buffers is not None:
+        if not isinstance(momentum_buffers, (tuple, list)) or len(momentum_buffers) != count:
+            what = "a pair of ndarrays, like weight and bias"
+            if count != 2:
+                what = f"{count} ndarrays, like the parameters"
+            raise TypeError(f"momentum_buffers is {momentum_buffers!r}; accepted: {what}")
+        for i, buffer in enumerate(momentum_buffers):
+            if buffer is not None:
+                check_in_place(f"momentum_buffers[{i}]", buffer)
+    return OptimizerRule("sgd", {"lr": lr, **sgd}, [momentum_buffers])
+
+
+def as_batch_size(batch_size: int) -> int:
+    """Return the rows of a minibatch as an int that the native functions take."""
+    try:
+        size = operator.index(batch_size)
+    except TypeError:
+        raise TypeError(
+            f"batch_size is {batch_size!r}; accepted: an integer of at least 1"
+        ) from None
+    if size < 1:
+        raise ValueError(f"batch_size is {size}; accepted: an integer of at least 1")
+    return min(size, np.iinfo(np.int64).max)

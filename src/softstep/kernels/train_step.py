@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import operator
 from typing import Any, NamedTuple
 
-import numpy as np
 from numpy.typing import ArrayLike
 
 from softstep import _native
@@ -20,8 +18,13 @@ from softstep.kernels._arrays import (
     check_in_place,
     exactly,
 )
-from softstep.kernels.optimizers import check_sgd
-from softstep.kernels.rules import OptimizerRule, rule_settings, rule_states
+from softstep.kernels.rules import (
+    OptimizerRule,
+    as_batch_size,
+    chosen_rule,
+    rule_settings,
+    rule_states,
+)
 from softstep.runtime import resolve_threads
 
 
@@ -330,33 +333,10 @@ def _train(
     check_in_place("weight", weight)
     if bias is not None:
         check_in_place("bias", bias)
-    if rule is None:
-        if lr is None:
-            raise TypeError("lr is missing; accepted: a learning rate, or a rule")
-        check_sgd(lr, sgd["momentum"], sgd["dampening"], sgd["weight_decay"], sgd["nesterov"])
-        if momentum_buffers is not None:
-            if not isinstance(momentum_buffers, (tuple, list)) or len(momentum_buffers) != 2:
-                raise TypeError(
-                    f"momentum_buffers is {momentum_buffers!r}; accepted: a pair of ndarrays, like "
-                    "weight and bias"
-                )
-            for i, buffer in enumerate(momentum_buffers):
-                if buffer is not None:
-                    check_in_place(f"momentum_buffers[{i}]", buffer)
-        rule = OptimizerRule("sgd", {"lr": lr, **sgd}, [momentum_buffers])
-    elif lr is not None:
-        raise TypeError("lr is given beside a rule; accepted: one of the two")
-    elif not isinstance(rule, OptimizerRule):
-        raise TypeError(f"rule is {rule!r}; accepted: an OptimizerRule")
-    weight_states, bias_states = rule_states(rule)
-    try:
-        size = operator.index(batch_size)
-    except TypeError:
-        raise TypeError(
-            f"batch_size is {batch_size!r}; accepted: an integer of at least 1"
-        ) from None
-    if size < 1:
-        raise ValueError(f"batch_size is {size}; accepted: an integer of at least 1")
+    rule = chosen_rule(rule, lr, momentum_buffers, sgd, 2)
+    states = rule_states(rule, 2)
+    weight_states, bias_states = ([state[i] for state in states] for i in range(2))
+    size = as_batch_size(batch_size)
     features, targets = as_features("x", x), _targets(labels, target, weight)
     places = as_targets("order", order)
     scales, shifts = _affine(scale, shift, weight)
@@ -370,7 +350,7 @@ def _train(
     for name, array in changed.items():
         check_all_apart(array, inputs, name)
     try:
-        loss, correct, rows, steps, bad_row = _native.module.train(
+        run = _native.module.train(
             rule.applied,
             weight,
             bias,
@@ -382,7 +362,7 @@ def _train(
             places,
             scales,
             shifts,
-            min(size, np.iinfo(np.int64).max),
+            size,
             rule.name,
             rule_settings(rule),
             None if max_norm is None else as_real("max_norm", max_norm),
@@ -390,6 +370,11 @@ def _train(
         )
     except IndexError as error:
         raise exactly(error, target=target, order=order) from None
+    return as_run(*run)
+
+
+def as_run(loss: float, correct: int, rows: int, steps: int, bad_row: int) -> TrainRun:
+    """Return what a run amounts to, or raise FloatingPointError if a row has ended it."""
     if bad_row >= 0:
         raise FloatingPointError(
             f"features or loss are not finite in step {steps} of this run, first in row {bad_row}; "

@@ -156,7 +156,8 @@ def forward(
         activations.append(out)
         mask = masks[i] if masks else None
         if mask is not None:
-            out = np.multiply(out, mask, out=empty(("dropped", i), out.shape, dtype))
+            with np.errstate(all="ignore"):  # who calls looks whether the loss is finite
+                out = np.multiply(out, mask, out=empty(("dropped", i), out.shape, dtype))
         inputs.append(out)
     raise ValueError("layers is empty; accepted: at least one")
 
@@ -190,8 +191,10 @@ def backward(
             continue
         d = dx
         if mask is not None:
-            np.multiply(d, mask, out=d)
-            _times_slope(d, trace.activations[i - 1], before, empty(("slope", i), d.shape, d.dtype))
+            slope = empty(("slope", i), d.shape, d.dtype)
+            with np.errstate(all="ignore"):
+                np.multiply(d, mask, out=d)
+                _times_slope(d, trace.activations[i - 1], before, slope)
     return gradients[::-1]
 
 

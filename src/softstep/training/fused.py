@@ -6,9 +6,10 @@ would call has been replaced: see `fused_kernels`, `fused_training` and `fused_e
 
 from __future__ import annotations
 
+import functools
 import re
-from collections.abc import Callable
-from typing import Any, NamedTuple
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple, TypeGuard
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,10 +17,15 @@ from numpy.typing import NDArray
 from softstep import kernels
 from softstep.data import permutation
 from softstep.data.mapped import MappedFiles
+from softstep.kernels.linear import Activation
 from softstep.models.affine import AffineModel
 from softstep.models.checks import check_integer
+from softstep.models.layers import Layer
 from softstep.models.linear_regression import LinearRegression
+from softstep.models.mlp import MLP
 from softstep.models.module import Module
+from softstep.models.parameter import Parameter
+from softstep.models.rows import check_labels, first_bad_row
 from softstep.models.softmax_regression import SoftmaxRegression
 from softstep.optimizers import SGD, Adam, AdamW, RMSprop
 from softstep.optimizers.optimizer import Optimizer
@@ -27,12 +33,13 @@ from softstep.training.history import Totals
 
 __all__ = ["FusedEvaluation", "FusedTraining", "fused_evaluation", "fused_training"]
 
+NOT_APPLIED = "the step was not applied, the parameters are those of the last whole step"
 _CALL_NS = 20e6  # how long a native call should take: longer than any overhead, short for a person
 _MAX_CALL_ROWS = 1 << 20  # 8 MB of order
 
 
 class FusedKernels(NamedTuple):
-    """The native functions that stand for a model."""
+    """The native functions that stand for an affine model."""
 
     train: Callable[..., kernels.TrainRun]
     evaluate: Callable[..., kernels.TrainRun]
@@ -51,6 +58,10 @@ _MODEL_METHODS = (
     "__call__", "accuracy", "backward", "features", "forward", "loss", "loss_with_grad", "targets",
     "training_step", "validation_step",
 )  # fmt: skip
+_MLP_METHODS = (
+    "__call__", "accuracy", "backward", "features", "forward", "gradients", "infer", "loss",
+    "masks", "targets", "training_step", "validation_step",
+)  # fmt: skip
 _OPTIMIZER_METHODS = ("settings", "step", "zero_grad", "_arrays", "_begun", "_kernel", "_move")
 _RULES: dict[type[Optimizer], str] = {
     SGD: "sgd", RMSprop: "rmsprop", Adam: "adam", AdamW: "adamw"
@@ -63,6 +74,8 @@ def methods(owner: type, names: tuple[str, ...]) -> dict[str, Any]:
 
 
 _ORIGINAL = {owner: methods(owner, _MODEL_METHODS) for owner in _KERNELS}
+_ORIGINAL_MLP = methods(MLP, _MLP_METHODS)
+_ORIGINAL_LAYER = methods(Layer, ("__call__", "forward"))
 _ORIGINAL_OPTIMIZERS = {owner: methods(owner, _OPTIMIZER_METHODS) for owner in _RULES}
 
 
@@ -89,6 +102,18 @@ def fused_kernels(model: Module) -> FusedKernels | None:
     return None
 
 
+def is_plain_mlp(model: Module) -> TypeGuard[MLP]:
+    """Whether a model is an `MLP` of which nothing has been replaced."""
+    return (
+        isinstance(model, MLP)
+        and unchanged(model, _ORIGINAL_MLP)
+        and all(
+            type(layer) is Layer and unchanged(layer, _ORIGINAL_LAYER) for layer in model.layers
+        )
+        and len(model.parameters()) == 2 * len(model.layers)
+    )
+
+
 def fused_evaluation(model: Module, data: Any) -> FusedEvaluation | None:
     """Return the fused evaluation on the validation data, or None if it does not apply."""
     chosen, arrays = fused_kernels(model), _arrays(data, train=False)
@@ -102,23 +127,59 @@ def fused_training(
 ) -> FusedTraining | None:
     """Return the fused training, with gradients clipped to a norm, or None if it does not apply.
 
-    It applies to a library model with its own methods, an optimizer of the library over exactly its
-    weight and bias, both as far on, and data whose arrays are to be had.
+    It applies to a library model with its own methods, without dropout, an optimizer of the library
+    over exactly its parameters, all as far on, and data whose arrays are to be had.
     """
-    chosen = fused_kernels(model)
-    if chosen is None or not isinstance(model, AffineModel):
+    fused = _fused_model(model)
+    if fused is None or not is_library_optimizer(optimizer):
         return None
-    if not is_library_optimizer(optimizer):
+    mine = {id(parameter) for parameter in fused.parameters}
+    if {id(p) for p in optimizer.params} != mine or {id(p) for p in model.parameters()} != mine:
         return None
     if isinstance(optimizer, Adam) and len(set(optimizer.steps)) > 1:
         return None
-    mine = {id(model.weight), id(model.bias)}
-    if {id(p) for p in optimizer.params} != mine or {id(p) for p in model.parameters()} != mine:
+    if isinstance(optimizer, SGD) and len({b is None for b in optimizer.momentum_buffers}) > 1:
         return None
     arrays = _arrays(data, train=True)
     if arrays is None:
         return None
-    return FusedTraining(chosen, model, optimizer, arrays, data, max_norm)
+    return FusedTraining(fused, optimizer, arrays, data, max_norm)
+
+
+class _FusedModel(NamedTuple):
+    """A model whose training has a native function."""
+
+    model: AffineModel | MLP
+    train: Callable[..., kernels.TrainRun]
+    """Called with rows, targets, an order, the parameters, and options by their names."""
+    parameters: list[Parameter]
+    has_classes: bool
+
+
+def _fused_model(model: Module) -> _FusedModel | None:
+    if is_plain_mlp(model):
+        if any(model.dropout):
+            return None
+        train = functools.partial(_train_mlp, model.activation)
+        return _FusedModel(model, train, model.parameters(), True)
+    chosen = fused_kernels(model)
+    if chosen is None or not isinstance(model, AffineModel):
+        return None
+    train = functools.partial(_train_affine, chosen.train)
+    return _FusedModel(model, train, [model.weight, model.bias], chosen.has_classes)
+
+
+def _train_mlp(
+    activation: Activation | None, x: Any, y: Any, order: Any, parameters: list[Any], **options: Any
+) -> kernels.TrainRun:
+    return kernels.train_mlp(x, y, order, parameters, activation=activation, **options)
+
+
+def _train_affine(
+    train: Callable[..., kernels.TrainRun],
+    x: Any, y: Any, order: Any, parameters: list[Any], **options: Any,
+) -> kernels.TrainRun:  # fmt: skip
+    return train(x, y, order, *parameters, **options)
 
 
 def _arrays(data: Any, *, train: bool) -> Any:
@@ -129,8 +190,10 @@ def _arrays(data: Any, *, train: bool) -> Any:
 class _Rows:
     """Rows as the kernels take them without a copy at each call."""
 
-    def __init__(self, model: AffineModel, arrays: Any) -> None:
+    def __init__(self, model: AffineModel | MLP, arrays: Any) -> None:
         self.x, y, scale, shift = arrays
+        if isinstance(model, MLP):  # which is not to draw its parameters for nothing
+            y = check_labels(y, len(self.x), model.num_outputs)
         model.infer(self.x.shape[1])
         self.target = np.ascontiguousarray(model.targets(y))
         self.options = {"scale": scale, "shift": shift}
@@ -159,26 +222,26 @@ class FusedTraining:
 
     def __init__(
         self,
-        chosen: FusedKernels,
-        model: AffineModel,
+        fused: _FusedModel,
         optimizer: Optimizer,
         arrays: Any,
         data: Any,
         max_norm: float | None,
     ) -> None:
-        self.kernels, self.model, self.optimizer = chosen, model, optimizer
+        self.fused, self.model, self.optimizer = fused, fused.model, optimizer
         self.max_norm = max_norm
-        self.rows = _Rows(model, arrays)
+        self.rows = _Rows(self.model, arrays)
         n = len(self.rows.x)
         if n == 0:
             raise ValueError("the training data have no rows")
         self.seed = data.seed
         self.batch_size = min(check_integer("batch_size", data.batch_size, 1), n)
-        self.call_rows = rows_per_call(model.weight.shape, self.batch_size)
+        weights = [p.shape for p in fused.parameters if len(p.shape) == 2]
+        self.call_rows = rows_per_call(weights, self.batch_size)
         self.steps: int | None = -(-n // self.batch_size)
         self._positions = [
             next(i for i, p in enumerate(optimizer.params) if p is mine)
-            for mine in (model.weight, model.bias)
+            for mine in fused.parameters
         ]
 
     def epoch(
@@ -205,13 +268,25 @@ class FusedTraining:
                 run = self._train(order[start:stop])
             except FloatingPointError as error:
                 steps = start // self.batch_size
-                raise FloatingPointError(_with_epoch(str(error), epoch, steps)) from None
+                raise FloatingPointError(self._explained(str(error), epoch, steps)) from None
             start = stop
-            after(run.steps, run.loss, run.correct if self.kernels.has_classes else None, run.rows)
+            after(run.steps, run.loss, run.correct if self.fused.has_classes else None, run.rows)
+
+    def _explained(self, message: str, epoch: int, steps: int) -> str:
+        """Say which row holds what, or else the step within its epoch and not its native call."""
+        found = re.search(r"step (\d+) of this run, first in row (\d+)", message)
+        if found is None:
+            return message
+        row, where = int(found[2]), f"in step {steps + int(found[1])} of epoch {epoch}"
+        where += " (both counted from 0)"
+        problem = first_bad_row(np.asarray(self.rows.x[row : row + 1]))
+        if problem is not None:
+            return f"row {row} of the training data holds {problem[1]}, {where}; {NOT_APPLIED}"
+        return f"the loss is not finite {where}, first in row {row}; {NOT_APPLIED}"
 
     def _train(self, order: NDArray[np.int64]) -> kernels.TrainRun:
         optimizer, positions = self.optimizer, self._positions
-        parameters = [self.model.weight.data, self.model.bias.data]
+        parameters = [parameter.data for parameter in self.fused.parameters]
         settings, buffers, applied = optimizer.settings(), None, np.zeros(1, np.int64)
         used = used_states(optimizer)
         if isinstance(optimizer, SGD) and used[0]:
@@ -229,15 +304,18 @@ class FusedTraining:
             settings["step"] = optimizer.steps[positions[0]] + 1
         rule = kernels.OptimizerRule(_RULES[type(optimizer)], settings, states, applied)
         try:
-            return self.kernels.train(
-                self.rows.x, self.rows.target, order, *parameters, batch_size=self.batch_size,
+            return self.fused.train(
+                self.rows.x, self.rows.target, order, parameters, batch_size=self.batch_size,
                 rule=rule, max_norm=self.max_norm, threads=self.model.threads, **self.rows.options,
             )  # fmt: skip
         finally:
+            steps = int(applied[0])
+            if isinstance(self.model, MLP):
+                self.model.batches += steps
             for number, i in enumerate(positions):
                 if isinstance(optimizer, Adam):
-                    optimizer.steps[i] += int(applied[0])
-                elif isinstance(optimizer, SGD) and buffers is not None and applied[0] > 0:
+                    optimizer.steps[i] += steps
+                elif isinstance(optimizer, SGD) and buffers is not None and steps > 0:
                     optimizer.momentum_buffers[i] = buffers[number]
 
 
@@ -250,23 +328,13 @@ def used_states(optimizer: Optimizer) -> list[bool]:
     return [True, True, isinstance(optimizer, Adam) and optimizer.amsgrad]
 
 
-def rows_per_call(shape: tuple[int, ...], batch_size: int) -> int:
+def rows_per_call(weights: Sequence[tuple[int, ...]], batch_size: int) -> int:
     """Return how many rows, in whole minibatches, keep a native call busy for about 20 ms.
 
     From the sizes alone, not from a clock: the loss is summed call by call, and two runs must sum
-    it in the same order. The rate is that of two cores with AVX-512 on MNIST; elsewhere calls
-    are a few times longer, which does not matter.
+    it in the same order. The rate is that of two cores with AVX-512 on MNIST; elsewhere, and with
+    many outputs, calls are a few times longer, which does not matter.
     """
-    outputs, features = shape
-    row_ns = 20 + features * (outputs + 4) * 0.0125
+    row_ns = 20 + sum(features * (outputs + 4) * 0.0125 for outputs, features in weights)
     rows = min(_MAX_CALL_ROWS, _CALL_NS / row_ns)
     return batch_size * max(1, int(rows // batch_size))
-
-
-def _with_epoch(message: str, epoch: int, steps: int) -> str:
-    """Say a step's number within its epoch instead of within its native call."""
-
-    def name(match: re.Match[str]) -> str:
-        return f"step {steps + int(match[1])} of epoch {epoch} (both counted from 0)"
-
-    return re.sub(r"step (\d+) of this run", name, message)

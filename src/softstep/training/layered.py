@@ -19,31 +19,23 @@ from numpy.typing import NDArray
 from softstep import kernels
 from softstep.data import permutation
 from softstep.models.checks import check_integer
-from softstep.models.layers import PLAIN, Layer, Reading, forward, reused
-from softstep.models.mlp import MLP
+from softstep.models.layers import PLAIN, Reading, forward, reused
 from softstep.models.module import Module
 from softstep.models.rows import check_labels, first_bad_row
 from softstep.training.clipping import clip_gradients
-from softstep.training.fused import is_library_optimizer, methods, unchanged
+from softstep.training.fused import NOT_APPLIED, is_library_optimizer, is_plain_mlp
 from softstep.training.history import Totals
 from softstep.training.interrupts import whole_steps
 from softstep.training.numbering import numbered, rename
 
 __all__ = ["LayeredEvaluation", "LayeredTraining", "layered_evaluation", "layered_training"]
 
-_METHODS = (
-    "__call__", "accuracy", "backward", "features", "forward", "gradients", "infer", "loss",
-    "masks", "targets", "training_step", "validation_step",
-)  # fmt: skip
-_ORIGINAL = methods(MLP, _METHODS)
-_ORIGINAL_LAYER = methods(Layer, ("__call__", "forward"))
 _EVALUATED_ROWS = 2048  # at a time: enough for the kernels, and a few megabytes
-_NOT_APPLIED = "the step was not applied, the parameters are those of the last whole step"
 
 
 def layered_evaluation(model: Module, data: Any) -> LayeredEvaluation | None:
     """Return the evaluation of an `MLP` on the validation data, or None if it does not apply."""
-    if not _is_plain(model):
+    if not is_plain_mlp(model):
         return None
     arrays = _arrays(data, train=False)
     return None if arrays is None else LayeredEvaluation(model, arrays)
@@ -56,20 +48,9 @@ def layered_training(
 
     It applies to an MLP with its own methods and an optimizer of the library.
     """
-    if not _is_plain(model) or not is_library_optimizer(optimizer):
+    if not is_plain_mlp(model) or not is_library_optimizer(optimizer):
         return None
     return LayeredTraining(model, optimizer, data, max_norm)
-
-
-def _is_plain(model: Module) -> bool:
-    return (
-        isinstance(model, MLP)
-        and unchanged(model, _ORIGINAL)
-        and all(
-            type(layer) is Layer and unchanged(layer, _ORIGINAL_LAYER) for layer in model.layers
-        )
-        and len(model.parameters()) == 2 * len(model.layers)
-    )
 
 
 def _arrays(data: Any, *, train: bool) -> Any:
@@ -222,9 +203,9 @@ class LayeredTraining:
             place = f"row {row} of the batch {where}"
             if batch.numbers is not None:
                 place = f"row {batch.numbers[row]} of the training data"
-            raise FloatingPointError(f"{place} holds {kind}; {_NOT_APPLIED}")
+            raise FloatingPointError(f"{place} holds {kind}; {NOT_APPLIED}")
         if not math.isfinite(loss):
-            raise FloatingPointError(f"the loss is {loss} {where}; {_NOT_APPLIED}")
+            raise FloatingPointError(f"the loss is {loss} {where}; {NOT_APPLIED}")
 
     def _batches(self, epoch: int, first: int) -> Iterator[Batch]:
         if self.rows is None:

@@ -1,0 +1,108 @@
+// What the bindings of the fused paths have in common: labels, the optimizer's rule, the result.
+#pragma once
+
+#include <algorithm>
+#include <string>
+
+#include "bindings/arrays.hpp"
+#include "bindings/numbers.hpp"
+#include "kernels/train_step.hpp"
+
+namespace softstep {
+
+// The label of every row that the order names must be a class. All labels one after the other are looked at first: that
+// is faster, if the order names many of them, and nearly always enough.
+inline void check_labels(const int64_t* labels, int64_t count, const int64_t* order, int64_t rows, int64_t classes) {
+  if (count <= 4 * rows && all_below(labels, count, classes)) return;
+  for (int64_t i = 0; i < rows; ++i) {
+    const int64_t row = order ? order[i] : i;
+    if (static_cast<std::uint64_t>(labels[row]) >= static_cast<std::uint64_t>(classes))
+      throw py::index_error("target[" + std::to_string(row) + "] is " + label_text(labels[row]) +
+                            "; accepted: classes 0 to " + std::to_string(classes - 1));
+  }
+}
+
+// What training writes; evaluation only reads it.
+enum class Use { read, written };
+
+template <class T>
+T* take_parameter(const char* name, py::array& a, std::initializer_list<int64_t> shape, Use use = Use::written) {
+  check_shape(name, a, shape);
+  return use == Use::read ? const_cast<T*>(input<T>(name, a)) : output<T>(name, a);
+}
+
+using OptionalArrays = std::vector<std::optional<py::array>>;
+
+// What an optimizer keeps for a parameter.
+template <class T>
+T* take_state(const std::string& name, std::size_t k, OptionalArrays& states, std::initializer_list<int64_t> shape,
+              Apart& apart) {
+  if (k >= states.size() || !states[k])
+    throw py::value_error(name + " is missing; accepted: an array like the parameter");
+  apart.writes(name, *states[k]);
+  return take_parameter<T>(name.c_str(), *states[k], shape);
+}
+
+// Where the number of steps goes; null if it is not wanted.
+inline int64_t* take_applied(std::optional<py::array>& applied, Apart& apart) {
+  if (!applied) return nullptr;
+  check_shape("applied", *applied, {1});
+  apart.writes("applied", *applied);
+  return output<int64_t>("applied", *applied);
+}
+
+inline int64_t take_batch_size(int64_t batch_size, int64_t rows) {
+  if (batch_size < 1) throw py::value_error("batch_size is " + std::to_string(batch_size) + "; accepted: at least 1");
+  return std::min(batch_size, std::max<int64_t>(rows, 1));
+}
+
+inline double take_max_norm(std::optional<double> max_norm) {
+  if (max_norm && !(*max_norm > 0))
+    throw py::value_error("max_norm is " + number_text(*max_norm) + "; accepted: a number above 0, or None");
+  return max_norm.value_or(0);
+}
+
+inline py::tuple result(const TrainResult& r) { return py::make_tuple(r.loss, r.correct, r.rows, r.steps, r.bad_row); }
+
+// f(rule) for the rule of that name and its settings.
+template <class T, class F>
+void with_rule(const std::string& name, const py::dict& settings, F f) {
+  const auto setting = [&]<class Value>(const char* key, Value, const char* accepted) {
+    try {
+      return settings[key].template cast<Value>();
+    } catch (const py::cast_error&) {
+      throw py::type_error(std::string(key) + " is " + std::string(py::repr(settings[key])) +
+                           "; accepted: " + accepted);
+    }
+  };
+  const auto number = [&](const char* key, double least, double most = INFINITY) {
+    const double value = setting(key, double{}, "a number");
+    check_number(key, value, least, most);
+    return value;
+  };
+  const auto flag = [&](const char* key) { return setting(key, bool{}, "True or False"); };
+  const double lr = number("lr", 0), decay = number("weight_decay", 0);
+  const bool maximize = flag("maximize");
+  if (name == "sgd") {
+    const double momentum = number("momentum", 0), dampening = number("dampening", -INFINITY);
+    if (flag("nesterov") && (momentum == 0 || dampening != 0))
+      throw py::value_error("nesterov is True with momentum=" + number_text(momentum) + " and dampening=" +
+                            number_text(dampening) + "; accepted with a momentum above 0 and no dampening");
+    f(Sgd<T>{narrow<T>("lr", lr), narrow<T>("momentum", momentum), narrow<T>("dampening", dampening),
+             narrow<T>("weight_decay", decay), flag("nesterov"), maximize, flag("first_step")});
+  } else if (name == "rmsprop") {
+    f(Rmsprop<T>(lr, number("alpha", 0, 1), number("eps", 0), decay, number("momentum", 0), flag("centered"),
+                 maximize));
+  } else if (name == "adam" || name == "adamw") {
+    const double beta1 = setting("beta1", double{}, "a number"), beta2 = setting("beta2", double{}, "a number");
+    check_beta("betas[0]", beta1);
+    check_beta("betas[1]", beta2);
+    const auto step = setting("step", int64_t{}, "an integer of at least 1");
+    if (step < 1) throw py::value_error("step is " + std::to_string(step) + "; accepted: at least 1");
+    f(Adam<T>({lr, beta1, beta2, number("eps", 0), decay, name == "adamw", flag("amsgrad"), maximize}, step));
+  } else {
+    throw py::value_error("optimizer is '" + name + "'; accepted: 'sgd', 'rmsprop', 'adam', 'adamw'");
+  }
+}
+
+}  // namespace softstep
