@@ -237,10 +237,12 @@ SOFTSTEP_INLINE void input_gradient(T* dx, const T* weight, const T* dlogits, in
     }
 }
 
-// dx of few outputs: every row is a sum of C rows of weights.
+// dx of few outputs: every row is a sum of C rows of weights, times the slopes while it is in the first-level cache.
 template <class T>
-void input_gradient_of_few(T* dx, const T* weight, const T* dlogits, int64_t N, int64_t K, int64_t C, int threads) {
+void input_gradient_of_few(T* dx, const Features<T>& x, const T* weight, const T* dlogits, int64_t N, int64_t C,
+                           Activation of_x, int threads) {
   constexpr int L = lanes<T>, V = vector_registers / 8;
+  const int64_t K = x.columns;
   const Team team(threads, nanoseconds(N, K, C));
   const int64_t height = rows_per_task(N);
   for_tiles(blocks_of(N, height), team, [&](int64_t task, int) {
@@ -251,6 +253,8 @@ void input_gradient_of_few(T* dx, const T* weight, const T* dlogits, int64_t N, 
       for (; k < K; k += L)
         input_gradient<T, R, 1>(dx + row * K + k, weight + k, dlogits + row * C, K, C,
                                 static_cast<int>(std::min<int64_t>(L, K - k)));
+      for (int r = 0; r < R && of_x != Activation::none; ++r)
+        times_slope_row(dx + (row + r) * K, static_cast<const T*>(x.at(row + r)), K, of_x);
     };
     const int64_t end = std::min((task + 1) * height, N);
     int64_t row = task * height;
@@ -295,10 +299,10 @@ template <class T>
 void linear_backward(T* dx, T* dweight, T* dbias, const Features<T>& x, const T* weight, const T* dlogits, int64_t N,
                      int64_t C, Activation of_x, int threads) {
   const int64_t K = x.columns;
-  if (dx) {
-    if (C <= narrow_outputs) input_gradient_of_few(dx, weight, dlogits, N, K, C, threads);
-    else if (N <= narrow_outputs && N > 0)
-      outer_products<T>(dx, nullptr, rows_of(weight, K), dlogits, 1, C, C, N, threads);
+  if (dx && C <= narrow_outputs) {
+    input_gradient_of_few(dx, x, weight, dlogits, N, C, of_x, threads);
+  } else if (dx) {
+    if (N <= narrow_outputs && N > 0) outer_products<T>(dx, nullptr, rows_of(weight, K), dlogits, 1, C, C, N, threads);
     else matrix_product<T>(dx, {dlogits, C, 1}, {weight, 1, K}, N, K, C, {}, threads);
     if (of_x != Activation::none) times_slopes(dx, x, N, of_x, threads);
   }

@@ -206,3 +206,36 @@ def test_training(threads: int, level: str) -> None:
             momentum=0.9, momentum_buffers=(arrays[2], arrays[3]), first_step=step == 0,
         )  # fmt: skip
     pytest.fail("these parameters are not those of a whole number of steps")
+
+
+@pytest.mark.thread_counts(1, 2)
+def test_training_an_mlp(threads: int, level: str) -> None:
+    """Parameters are those of the steps that `applied` counts."""
+    script = PREAMBLE + textwrap.indent(
+        textwrap.dedent(
+            f"""
+            x, target = rng.normal(size=(500, 60)).astype(np.float32), rng.integers(0, 9, 500)
+            order = np.tile(rng.permutation(500), 100_000)
+            start = [rng.normal(0, 0.1, shape).astype(np.float32)
+                     for shape in ((70, 60), (70,), (9, 70), (9,))]
+            arrays, applied = [array.copy() for array in start], np.zeros(1, np.int64)
+            rule = kernels.OptimizerRule("sgd", {{"lr": 0.01}}, (), applied)
+            print("ready", flush=True)
+            try:
+                kernels.train_mlp(
+                    x, target, order, arrays, batch_size=100, rule=rule, threads={threads})
+                caught = None
+            except KeyboardInterrupt:
+                caught = clocks(os.getpid())
+            steps = int(applied[0])
+            kernels.train_mlp(x, target, order[:100 * steps], start, batch_size=100, lr=0.01)
+            equal = all((a == b).all() for a, b in zip(arrays, start))
+            print(json.dumps({{"caught": caught, "steps": steps, "equal": equal}}), flush=True)
+            """
+        ),
+        "    ",
+    )
+    report, delay = interrupted(script, level, 0.3)
+    assert delay < 0.5
+    assert report["steps"] > 0
+    assert report["equal"]

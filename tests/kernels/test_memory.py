@@ -93,6 +93,11 @@ def cases(rng: np.random.Generator, length: int, dtype: Any) -> dict[str, Case]:
             rows, target, order, weight, bias, batch_size=5, lr=1e-7
         )
 
+    def multilayer(w1: Array, b1: Array, w2: Array, b2: Array, rows: Array, target: Array) -> Any:
+        return kernels.train_mlp(
+            rows, target, order, [w1, b1, w2, b2], batch_size=5, lr=0.1, max_norm=1.0
+        )
+
     def cross_entropy(out: Array, x: Array, t: Array, w: Array, s: Array) -> Any:
         return kernels.cross_entropy_with_grad(
             x, t, class_weight=w, sample_weight=s, label_smoothing=0.125, out=out,
@@ -207,6 +212,18 @@ def cases(rng: np.random.Generator, length: int, dtype: Any) -> dict[str, Case]:
         "train float rows": (train, [weight, bias, *zeros, x, narrow], 4),
         "train byte rows": (train, [weight, bias, *zeros, pixels, narrow], 4),
         "train_linear": (regress, [weight, bias, x, dlogits], 2),
+        "train_mlp": (
+            multilayer,
+            [
+                weight,
+                bias,
+                rng.normal(0, 1, (7, classes)).astype(dtype),
+                np.ones(7, dtype),
+                x,
+                random_labels(rng, rows, 7),
+            ],
+            4,
+        ),
         "evaluate": (
             kernels.evaluate_softmax_regression,
             [pixels, narrow, weight, bias],
@@ -361,6 +378,7 @@ def test_ten_thousand_calls_keep_nothing(rng: np.random.Generator) -> None:
         kernels.cross_entropy_with_grad(x, labels, out=out)
         kernels.linear_backward(np.ones((8, 5), np.float32), weight, x)
         kernels.train_softmax_regression(rows, labels, order, weight, bias, batch_size=4, lr=0.0)
+        kernels.train_mlp(rows, labels, order, [weight, bias], batch_size=4, lr=0.0)
         for bad in (np.full(8, 99), np.zeros(3, int)):
             with pytest.raises((IndexError, ValueError)):
                 kernels.cross_entropy(x, bad)
@@ -373,7 +391,7 @@ def test_ten_thousand_calls_keep_nothing(rng: np.random.Generator) -> None:
     gc.collect()
     kept = (x, labels, weight, bias, rows, order, out)
     before, counts = resident(), [sys.getrefcount(array) for array in kept]
-    for _ in range(10_000 // 7):
+    for _ in range(10_000 // 8):
         calls()
     gc.collect()
     assert [sys.getrefcount(array) for array in kept] == counts

@@ -24,6 +24,7 @@ from .softmax import (
     softmax,
     softmax_backward,
 )
+from .train_mlp import train_mlp
 from .train_step import (
     TrainRun,
     evaluate_linear_regression,
@@ -59,5 +60,6 @@ __all__ = [
     "softmax",
     "softmax_backward",
     "train_linear_regression",
+    "train_mlp",
     "train_softmax_regression",
 ]

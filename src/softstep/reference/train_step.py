@@ -48,7 +48,8 @@ class TrainRun(NamedTuple):
     steps: int
 
 
-def _softmax_loss(logits: Array, target: Array) -> tuple[Array, int, Array]:
+def softmax_loss(logits: Array, target: Array) -> tuple[Array, int, Array]:
+    """Return the losses of the rows, how many are correct, and the gradient of their mean."""
     losses, dlogits = cross_entropy_with_grad(logits, target, reduction="none", ignore_index=-1)
     correct = (logits.argmax(1) == target) & ~np.isnan(logits).any(1)
     return losses, int(correct.sum()), dlogits / len(target)
@@ -60,7 +61,7 @@ def _squared_loss(prediction: Array, target: Array) -> tuple[Array, int, Array]:
         return losses, 0, 2 * (prediction - target) / target.size
 
 
-class _Rows:
+class Rows:
     """Features, targets and the order in which they are read, checked."""
 
     def __init__(
@@ -91,13 +92,15 @@ class _Rows:
                 raise ValueError(f"{name}: expected a number or shape {(columns,)}")
 
     def batch(self, rows: Array) -> tuple[Array, Array]:
+        """Return the features in float64, and the targets."""
         x = self.x[rows].astype(np.float64)
         if self.scale is not None:
             x = x * self.scale
         return (x if self.shift is None else x + self.shift), self.target[rows]
 
 
-def _check_parameters(weight: object, bias: object) -> tuple[Array, Array | None]:
+def check_layer(weight: object, bias: object) -> tuple[Array, Array | None]:
+    """Return the parameters of a layer, fit to be written."""
     if not isinstance(weight, np.ndarray) or weight.dtype not in FLOATS:
         raise TypeError("weight: expected a NumPy array of float32 or float64")
     if weight.ndim != 2 or len(weight) == 0:
@@ -130,7 +133,7 @@ def _forward(x: Array, weight: Array, bias: Array | None) -> Array:
     return np.asarray(linear(x, weight.astype(np.float64), wide))
 
 
-def _evaluate(rows: _Rows, loss: _Loss, weight: Array, bias: Array | None) -> TrainRun:
+def _evaluate(rows: Rows, loss: _Loss, weight: Array, bias: Array | None) -> TrainRun:
     x, target = rows.batch(rows.order)
     with np.errstate(invalid="ignore"):
         losses, correct, _ = loss(_forward(x, weight, bias), target)
@@ -145,12 +148,11 @@ _STATES: dict[str, tuple[Callable[..., Any], tuple[str, ...]]] = {
 }
 
 
-def _apply(
+def apply_rule(
     rule: Any,
     steps: int,
-    weight: Array,
-    bias: Array | None,
-    gradients: list[Array],
+    parameters: list[Array | None],
+    gradients: list[Array | None],
     max_norm: float | None,
 ) -> None:
     """Apply the step that follows `steps` steps of this run, with the kernel's function for it."""
@@ -161,15 +163,28 @@ def _apply(
         options["first_step"] = bool(options.get("first_step")) and steps == 0
     elif name != "rmsprop":
         options["step"] = options.get("step", 1) + steps
-    params = [weight] if bias is None else [weight, bias]
-    for key, pair in zip(names, states, strict=False):
-        if pair is not None:
-            options[key] = list(pair[: len(params)])
-    function(params, gradients, max_norm=max_norm, **options)
+
+    def there(arrays: Any) -> list[Any]:
+        pairs = zip(arrays, parameters, strict=True)
+        return [array for array, parameter in pairs if parameter is not None]
+
+    for key, state in zip(names, states, strict=False):
+        if state is not None:
+            options[key] = there(state)
+    function(there(parameters), there(gradients), max_norm=max_norm, **options)
+
+
+def sgd_rule(sgd: dict[str, Any], momentum_buffers: Any) -> OptimizerRule:
+    """Return the rule of these settings of SGD."""
+    names = ("lr", "momentum", "dampening", "weight_decay", "nesterov")
+    check_settings(*(sgd[name] for name in names))
+    if sgd["momentum"] and momentum_buffers is None:
+        raise ValueError("momentum_buffers: expected one for each parameter, with a momentum")
+    return OptimizerRule("sgd", sgd, (momentum_buffers,))
 
 
 def _train(
-    rows: _Rows,
+    rows: Rows,
     loss: _Loss,
     weight: Array,
     bias: Array | None,
@@ -181,14 +196,8 @@ def _train(
     **sgd: Any,
 ) -> TrainRun:
     if rule is None:
-        names = ("lr", "momentum", "dampening", "weight_decay", "nesterov")
-        check_settings(*(sgd[name] for name in names))
-        if sgd["momentum"] and momentum_buffers is None:
-            raise ValueError(
-                "momentum_buffers: expected (weight's, bias's), since momentum is not 0"
-            )
+        rule = sgd_rule(sgd, momentum_buffers)
         _check_buffers(weight, bias, momentum_buffers)
-        rule = OptimizerRule("sgd", sgd, (momentum_buffers,))
     if index(batch_size) < 1:
         raise ValueError(f"batch_size: expected at least 1, got {batch_size}")
 
@@ -207,30 +216,29 @@ def _train(
                 f"not finite; parameters are those after {steps} steps of this run"
             )
         _, dweight, dbias = linear_backward(x, weight.astype(np.float64), dlogits)
-        gradients = [rounded(dweight, weight.dtype)]
-        if bias is not None:
-            gradients.append(rounded(dbias, bias.dtype))
-        _apply(rule, steps, weight, bias, gradients, max_norm)
+        gradients = [rounded(dweight, weight.dtype), rounded(dbias, weight.dtype)]
+        apply_rule(rule, steps, [weight, bias], gradients, max_norm)
         total, correct, steps = total + float(losses.sum()), correct + hits, steps + 1
         if rule.applied is not None:
             rule.applied[0] = steps
     return TrainRun(total, correct, len(rows.order), steps)
 
 
-def _labelled_rows(
-    x: object, target: object, order: object, weight: Array, scale: Any, shift: Any
-) -> _Rows:
-    rows = _Rows(x, target, order, weight, scale, shift)
+def labelled_rows(
+    x: object, target: object, order: object, weight: Array, scale: Any, shift: Any, classes: int
+) -> Rows:
+    """Return rows that `weight` takes, and their classes."""
+    rows = Rows(x, target, order, weight, scale, shift)
     check_shape(rows.target, "target", (len(rows.x),))
     seen = np.isin(np.arange(len(rows.x)), rows.order)  # only labels that are read must be right
-    rows.target = as_labels(np.where(seen, rows.target, 0), len(rows.x), len(weight), None)
+    rows.target = as_labels(np.where(seen, rows.target, 0), len(rows.x), classes, None)
     return rows
 
 
 def _regression_rows(
     x: object, target: object, order: object, weight: Array, scale: Any, shift: Any
-) -> _Rows:
-    rows = _Rows(x, target, order, weight, scale, shift)
+) -> Rows:
+    rows = Rows(x, target, order, weight, scale, shift)
     shape = (len(rows.x), len(weight))
     wanted = as_floats(rows.target, "target").astype(np.float64)
     if len(weight) == 1 and wanted.ndim == 1:
@@ -281,10 +289,10 @@ def train_softmax_regression(
     array([[-0.5],
            [ 0.5]])
     """
-    _check_parameters(weight, bias)
-    rows = _labelled_rows(x, target, order, weight, scale, shift)
+    check_layer(weight, bias)
+    rows = labelled_rows(x, target, order, weight, scale, shift, len(weight))
     return _train(
-        rows, _softmax_loss, weight, bias, batch_size=batch_size, lr=lr, momentum=momentum,
+        rows, softmax_loss, weight, bias, batch_size=batch_size, lr=lr, momentum=momentum,
         dampening=dampening, weight_decay=weight_decay, nesterov=nesterov, maximize=maximize,
         momentum_buffers=momentum_buffers, first_step=first_step, rule=rule, max_norm=max_norm,
     )  # fmt: skip
@@ -331,7 +339,7 @@ def train_linear_regression(
     >>> weight, bias
     (array([[1.5]]), array([1.5]))
     """
-    _check_parameters(weight, bias)
+    check_layer(weight, bias)
     rows = _regression_rows(x, target, order, weight, scale, shift)
     return _train(
         rows, _squared_loss, weight, bias, batch_size=batch_size, lr=lr, momentum=momentum,
@@ -366,9 +374,9 @@ def evaluate_softmax_regression(
     1
     """
     weights = as_floats(weight, "weight")
-    rows = _labelled_rows(x, target, order, weights, scale, shift)
+    rows = labelled_rows(x, target, order, weights, scale, shift, len(weights))
     biases = None if bias is None else as_floats(bias, "bias", weights.dtype)
-    return _evaluate(rows, _softmax_loss, weights, biases)
+    return _evaluate(rows, softmax_loss, weights, biases)
 
 
 def evaluate_linear_regression(
