@@ -15,5 +15,6 @@ PYBIND11_MODULE(SOFTSTEP_MODULE(SOFTSTEP_LEVEL), m, pybind11::mod_gil_not_used()
   softstep::bind_optimizers(m);
   softstep::bind_train_step(m);
   softstep::bind_train_mlp(m);
+  softstep::bind_gather_rows(m);
   softstep::bind_limits(m);
 }

@@ -14,6 +14,7 @@ void bind_losses(pybind11::module_& m);
 void bind_optimizers(pybind11::module_& m);
 void bind_train_step(pybind11::module_& m);
 void bind_train_mlp(pybind11::module_& m);
+void bind_gather_rows(pybind11::module_& m);
 void bind_limits(pybind11::module_& m);
 
 }  // namespace softstep

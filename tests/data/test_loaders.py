@@ -85,6 +85,19 @@ def test_scale_and_shift(kind: str, scale: Any, shift: Any) -> None:
     assert equal(data.take(np.arange(50))[0], expected)
 
 
+def test_rows_as_numpy_takes_them() -> None:
+    """Lists, other integers, strides, numbers from the end: as ``numpy.take``."""
+    for x in (X, X.astype("f4"), np.asfortranarray(X), X.astype("i2"), X[::-2]):
+        data = ArrayDataset(x, Y[: len(x)])
+        for rows in ([3, 1], np.array([2, 0], np.int32), np.arange(20)[::-3], np.array([-1, 3])):
+            got, y = data.take(rows)  # type: ignore[arg-type]
+            assert equal(got, x.take(rows, axis=0))
+            assert equal(y, Y[: len(x)].take(rows).astype(np.int64))
+        for wrong in ([0, len(x)], [-len(x) - 1]):
+            with pytest.raises(IndexError, match="out of bounds"):
+                data.take(np.array(wrong))
+
+
 def test_batches_are_not_views() -> None:
     x, y = np.ones((4, 2), np.float32), np.arange(4)
     data = ArrayDataset(x, y)

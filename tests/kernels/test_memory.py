@@ -212,6 +212,16 @@ def cases(rng: np.random.Generator, length: int, dtype: Any) -> dict[str, Case]:
         "train float rows": (train, [weight, bias, *zeros, x, narrow], 4),
         "train byte rows": (train, [weight, bias, *zeros, pixels, narrow], 4),
         "train_linear": (regress, [weight, bias, x, dlogits], 2),
+        "gather_rows": (
+            lambda out, x, s, t: kernels.gather_rows(x, order, scale=s, shift=t, out=out),
+            [np.zeros((2 * rows + 1, length), dtype), pixels, options[0], options[0]],
+            1,
+        ),
+        "gather_rows as they are": (
+            lambda out, x: kernels.gather_rows(x, order, out=out),
+            [np.zeros((2 * rows + 1, length), dtype), x],
+            1,
+        ),
         "train_mlp": (
             multilayer,
             [

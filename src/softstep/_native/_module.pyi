@@ -160,6 +160,14 @@ def adam_step(
     threads: int,
 ) -> Any: ...
 def clip_grad_norm(grads: _Arrays, max_norm: float, threads: int) -> float: ...
+def gather_rows(
+    out: _Array,
+    x: _Array,
+    order: _Array | None,
+    scale: _Array | None,
+    shift: _Array | None,
+    threads: int,
+) -> None: ...
 def train(
     applied: _Array | None,
     weight: _Array,

@@ -10,6 +10,8 @@ import numpy as np
 from numpy.typing import ArrayLike, DTypeLike, NDArray
 
 from softstep.data.mapped import MappedFiles
+from softstep.kernels._arrays import as_dtype, as_targets
+from softstep.kernels.gather_rows import gather_into
 
 __all__ = ["ArrayDataset", "Arrays", "Batch", "Dataset", "IndexedDataset", "at_epoch"]
 
@@ -40,12 +42,9 @@ class Dataset(Protocol):
         ...
 
 
-def as_dtype(value: DTypeLike) -> Any:
-    """Return the dtype that NumPy understands, or the value itself where it understands none."""
-    try:
-        return np.dtype(value)
-    except (TypeError, ValueError, SyntaxError):  # it reads a text with a comma as code
-        return value
+def contiguous_rows(x: NDArray[Any]) -> bool:
+    """Whether the kernels read rows where they lie; others would be copied, all of them."""
+    return x.dtype.isnative and x.flags.aligned and x[:1].flags.c_contiguous
 
 
 def at_epoch(dataset: Any, epoch: int) -> Any:
@@ -162,6 +161,7 @@ class ArrayDataset(IndexedDataset):
         self.files = MappedFiles(self.tensors)
         self.scale = self._per_feature("scale", scale)
         self.shift = self._per_feature("shift", shift)
+        self._affine = self._for_each_feature()
 
     def _per_feature(self, name: str, value: ArrayLike | None) -> Any:
         """Give a scalar or (K,) array of the batches' type."""
@@ -177,6 +177,17 @@ class ArrayDataset(IndexedDataset):
         if not np.isfinite(array).all():
             raise ValueError(f"{name} must be finite")
         return array.astype(self.dtype)[()]
+
+    def _for_each_feature(self) -> tuple[NDArray[Any] | None, NDArray[Any] | None]:
+        """Return scale and shift as the kernel takes them."""
+        scale, shift = self.scale, self.shift
+        if scale is None and shift is not None:
+            scale = 1.0
+        count = math.prod(self.item_shape)
+        return (
+            None if scale is None else np.full(count, scale, self.dtype),
+            None if shift is None else np.full(count, shift, self.dtype),
+        )
 
     def __len__(self) -> int:
         return len(self.tensors[0])
@@ -211,16 +222,38 @@ class ArrayDataset(IndexedDataset):
         return (self._features(features, rows), *(_labels(_rows(t, rows)) for t in targets))
 
     def _features(self, features: NDArray[Any], rows: slice | NDArray[np.int64]) -> NDArray[Any]:
+        found = self._gathered(features, rows)
+        return self._computed(features, rows) if found is None else found
+
+    def _gathered(
+        self, features: NDArray[Any], rows: slice | NDArray[np.int64]
+    ) -> NDArray[Any] | None:
+        """Return a batch from the kernel; None for rows that it does not take.
+
+        Those are: of a dtype or a layout that would have to be copied as a whole, and numbers
+        counted from the end, or out of range.
+        """
+        x = features[rows] if isinstance(rows, slice) else features
+        plain = self.dtype == x.dtype and self.scale is None and self.shift is None
+        if not (plain or x.dtype in _RAW_TYPES) or not contiguous_rows(x):
+            return None
+        flat = x.reshape(len(x), math.prod(self.item_shape))
+        order = None if isinstance(rows, slice) else as_targets("rows", rows)
+        out = np.empty((len(flat) if order is None else len(order), flat.shape[1]), self.dtype)
+        try:
+            gather_into(out, flat, order, self._affine[0], self._affine[1])
+        except IndexError:
+            return None
+        return out.reshape(len(out), *self.item_shape)
+
+    def _computed(self, features: NDArray[Any], rows: slice | NDArray[np.int64]) -> NDArray[Any]:
         fresh = not isinstance(rows, slice)
         x = _rows(features, rows)
         flat = x.reshape(len(x), math.prod(self.item_shape))
-        if self.scale is not None and flat.dtype == self.dtype:
-            flat = np.multiply(flat, self.scale, order="C")
-        else:
-            if not fresh or flat.dtype != self.dtype or not flat.flags.c_contiguous:
-                flat = flat.astype(self.dtype, order="C")
-            if self.scale is not None:  # faster than a product that converts as it goes
-                flat *= self.scale
+        if not fresh or flat.dtype != self.dtype or not flat.flags.c_contiguous:
+            flat = flat.astype(self.dtype, order="C")
+        if self.scale is not None:
+            flat *= self.scale
         if self.shift is not None:
             flat += self.shift
         return flat.reshape(len(x), *self.item_shape)
@@ -239,10 +272,8 @@ class ArrayDataset(IndexedDataset):
             return None
         self.files.check()
         x, y = self.tensors
-        if x.dtype not in _RAW_TYPES or not x.dtype.isnative or not x.flags.aligned:
+        if x.dtype not in _RAW_TYPES or not contiguous_rows(x):
             return None
-        if not x[:1].flags.c_contiguous:
-            return None  # rows that are not contiguous would be copied, all of them
         return x.reshape(len(x), math.prod(x.shape[1:])), y, self.scale, self.shift
 
     def __repr__(self) -> str:

@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, DTypeLike, NDArray
 
-from softstep.data.datasets import as_dtype
 from softstep.data.loaders import integer
+from softstep.kernels._arrays import as_dtype
 
 __all__ = ["from_one_hot", "one_hot"]
 

@@ -6,6 +6,7 @@ Every function has a plain NumPy counterpart of the same name and signature in `
 from __future__ import annotations
 
 from softstep.kernels.cross_entropy import ByProducts, cross_entropy, cross_entropy_with_grad
+from softstep.kernels.gather_rows import gather_rows
 from softstep.kernels.linear import linear, linear_backward
 from softstep.kernels.linear_cross_entropy import (
     linear_cross_entropy,
@@ -54,6 +55,7 @@ __all__ = [
     "cross_entropy_with_grad",
     "evaluate_linear_regression",
     "evaluate_softmax_regression",
+    "gather_rows",
     "linear",
     "linear_backward",
     "linear_cross_entropy",

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from typing import Any, Literal
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike, DTypeLike, NDArray
 
 Array = NDArray[Any]
 Reduction = Literal["none", "mean", "sum"]
@@ -188,6 +188,14 @@ def as_numbers(name: str, value: ArrayLike, dtype: np.dtype[Any]) -> Array:
     if not (flags.c_contiguous and flags.aligned):
         array = np.array(array, order="C")
     return array
+
+
+def as_dtype(value: DTypeLike) -> Any:
+    """Return the dtype that NumPy understands, or the value itself where it understands none."""
+    try:
+        return np.dtype(value)
+    except (TypeError, ValueError, SyntaxError):  # it reads a text with a comma as code
+        return value
 
 
 def check_in_place(name: str, value: object) -> None:

@@ -7,6 +7,7 @@ is accepted and ignored. Slow on purpose: the text is the formula.
 from __future__ import annotations
 
 from .cross_entropy import ByProducts, cross_entropy, cross_entropy_with_grad
+from .gather_rows import gather_rows
 from .linear import linear, linear_backward
 from .linear_cross_entropy import linear_cross_entropy, linear_cross_entropy_with_grad
 from .losses import (
@@ -46,6 +47,7 @@ __all__ = [
     "cross_entropy_with_grad",
     "evaluate_linear_regression",
     "evaluate_softmax_regression",
+    "gather_rows",
     "linear",
     "linear_backward",
     "linear_cross_entropy",
