@@ -21,7 +21,7 @@ from softstep.kernels._arrays import (
 )
 from softstep.runtime import resolve_threads
 
-_FLOATS = (np.dtype(np.float32), np.dtype(np.float64))
+_FLOATS: tuple[np.dtype[Any], ...] = (np.dtype(np.float32), np.dtype(np.float64))
 
 
 def gather_rows(
@@ -79,27 +79,23 @@ def gather_rows(
     """
     features = as_features("x", x)
     rows = None if order is None else as_targets("order", order)
-    if dtype is None and out is not None:
-        check_in_place("out", out)
-        wanted = out.dtype
-    else:
-        wanted = _result_dtype(dtype, features)
+    wanted = _result_dtype(dtype, features, out)
     scales, shifts = as_affine(scale, shift, features, wanted)
+    if shift is None:
+        shifts = None  # adding 0 would make -0 of 0
     if out is None:
         shape = (features if rows is None else rows).shape[:1] + features.shape[1:]
         out = np.empty(shape, wanted)  # for ill-shaped inputs the native checks name them first
     else:
-        check_in_place("out", out)
-        if out.dtype != wanted:
-            raise TypeError(f"out has dtype {out.dtype}; accepted: {wanted}")
-        if wanted not in _FLOATS:
-            raise TypeError(f"out has dtype {wanted}; accepted: float32, float64")
         inputs = (
             ("x", x, features), ("order", order, rows), ("scale", scale, scales),
             ("shift", shift, shifts),
         )  # fmt: skip
         check_all_apart(out, inputs)
-    gather_into(out, features, rows, scales, None if shift is None else shifts, threads, order)
+    try:
+        gather_into(out, features, rows, scales, shifts, threads)
+    except IndexError as error:
+        raise exactly(error, order=order) from None
     return out
 
 
@@ -110,22 +106,27 @@ def gather_into(
     scale: Array | None,
     shift: Array | None,
     threads: int | None = None,
-    given: Any = None,
 ) -> None:
     """Compute `gather_rows` for arrays that need no conversion.
 
     Without scale and shift `out` may also be of the dtype of `x`, whatever that is.
     """
-    try:
-        _native.module.gather_rows(out, x, order, scale, shift, resolve_threads(threads))
-    except IndexError as error:
-        raise exactly(error, order=order if given is None else given) from None
+    _native.module.gather_rows(out, x, order, scale, shift, resolve_threads(threads))
 
 
-def _result_dtype(dtype: DTypeLike | None, features: Array) -> np.dtype[Any]:
-    if dtype is None:
-        return np.dtype(np.float32) if is_narrow(features) else features.dtype
-    wanted: np.dtype[Any] = as_dtype(dtype)
-    if wanted not in _FLOATS:
-        raise TypeError(f"dtype is {dtype!r}; accepted: float32, float64")
-    return wanted
+def _result_dtype(dtype: DTypeLike | None, features: Array, out: Array | None) -> np.dtype[Any]:
+    """Return the dtype that is asked for, by name or by `out`, or else that of the features."""
+    accepted = _FLOATS
+    if dtype is not None:
+        accepted = (as_dtype(dtype),)
+        if accepted[0] not in _FLOATS:
+            raise TypeError(f"dtype is {dtype!r}; accepted: float32, float64")
+    if out is not None:
+        check_in_place("out", out)
+        if out.dtype not in accepted:
+            names = ", ".join(map(str, accepted))
+            raise TypeError(f"out has dtype {out.dtype}; accepted: {names}")
+        return out.dtype
+    if dtype is not None:
+        return accepted[0]
+    return np.dtype(np.float32) if is_narrow(features) else features.dtype
