@@ -104,6 +104,34 @@ def test_native_functions_convert_no_array(level: str) -> None:
             _native.module.softmax(wrong, logits, 1, 1.0, 1)  # type: ignore[arg-type]
 
 
+def test_native_functions_refuse_what_they_would_read_wrongly(level: str) -> None:
+    """A scale without a shift, where both are read; objects, which are more than their bytes."""
+    module = _native.module
+    x, w, b = np.ones((4, 3)), np.ones((2, 3)), np.ones(2)
+    scale, labels, order = np.ones(3), np.zeros(4, np.int64), np.arange(4)
+    sgd = {"lr": 0.1, "momentum": 0.0, "dampening": 0.0, "weight_decay": 0.0,
+           "nesterov": False, "maximize": False, "first_step": False}  # fmt: skip
+    calls: list[Any] = [
+        lambda: module.linear(np.ones((4, 2)), x, w, b, None, scale, None, "none", 1),
+        lambda: module.linear_backward(
+            None, w.copy(), b.copy(), x, w, np.ones((4, 2)), None, scale, None, "none", 1
+        ),
+        lambda: module.train_mlp(
+            None, [w, b], [], x, labels, order, scale, None, "none", 2, "sgd", sgd, None, 1
+        ),
+        lambda: module.linear_cross_entropy(
+            None, None, None, None, None, None, x, w, b, labels, None, None, -100, 0.0, 0.0,
+            scale, None, True, False, 1,
+        ),
+    ]  # fmt: skip
+    for call in calls:
+        with pytest.raises(ValueError, match="scale is given without shift; accepted: both"):
+            call()
+    objects = np.full((4, 3), object())
+    with pytest.raises(TypeError, match="x has dtype object"):
+        module.gather_rows(objects.copy(), objects, None, None, None, 1)
+
+
 def test_levels_are_compiled_for_their_vectors(level: str) -> None:
     wanted = {"v2": 16, "v3": 32, "v4": 64, "base": 16}[level]
     assert _native.module.build()["vector_bytes"] == wanted

@@ -109,10 +109,13 @@ const T* input(const char* name, const py::array& a) {
   return static_cast<const T*>(a.data());
 }
 
+// What a scale that comes without a shift is: only some kernels know what to do with it.
+enum class ScaleAlone { refused, accepted };
+
 // Rows of features: in any stride, each row contiguous. Scale and shift: (columns,) each.
 template <class T>
 Features<T> features(const char* name, const py::array& a, const std::optional<py::array>& scale,
-                     const std::optional<py::array>& shift) {
+                     const std::optional<py::array>& shift, ScaleAlone alone = ScaleAlone::refused) {
   Features<T> x;
   check_ndim(name, a, 2, "(N, K)");
   x.type = feature_type(name, a);
@@ -128,6 +131,8 @@ Features<T> features(const char* name, const py::array& a, const std::optional<p
   if (scale) check_shape("scale", *scale, {x.columns}), x.scale = input<T>("scale", *scale);
   if (shift) check_shape("shift", *shift, {x.columns}), x.shift = input<T>("shift", *shift);
   if (shift && !scale) throw py::value_error("shift is given without scale; accepted: both");
+  if (scale && !shift && alone == ScaleAlone::refused)
+    throw py::value_error("scale is given without shift; accepted: both");
   return x;
 }
 

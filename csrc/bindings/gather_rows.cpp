@@ -7,8 +7,9 @@ namespace softstep {
 
 namespace {
 
-// Rows of any numbers whose columns are contiguous.
+// Rows of any numbers whose columns are contiguous. (Objects are more than their bytes.)
 void check_rows(const char* name, const py::array& a) {
+  if (std::string("biuf").find(a.dtype().kind()) == std::string::npos) wrong_dtype(name, a, "real numbers");
   check_ndim(name, a, 2, "(n, K)");
   if (a.size() > 0 && a.shape(1) > 1 && a.strides(1) != a.itemsize())
     throw py::value_error(std::string(name) + " has columns that are not contiguous; accepted: contiguous rows");
@@ -33,7 +34,7 @@ void gather_rows_into(py::array out, const py::array& x, std::optional<py::array
     return;
   }
   with_float("out", out, [&]<class T>(T) {
-    Features<T> source = features<T>("x", x, scale, shift);
+    Features<T> source = features<T>("x", x, scale, shift, ScaleAlone::accepted);
     source.order = rows;
     T* const place = output<T>("out", out);
     without_gil([&] { gather_rows(place, source, count, threads); });

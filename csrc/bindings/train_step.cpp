@@ -14,7 +14,7 @@ TrainProblem<T> problem(const py::array& x, const py::array& target, bool labels
                         py::array& weight, std::optional<py::array>& bias, const std::optional<py::array>& scale,
                         const std::optional<py::array>& shift, Use use) {
   TrainProblem<T> p{};
-  p.x = features<T>("x", x, scale, shift);
+  p.x = features<T>("x", x, scale, shift, ScaleAlone::accepted);
   check_ndim("weight", weight, 2, "(C, K)");
   p.outputs = weight.shape(0);
   if (p.outputs == 0) wrong_shape("weight", weight, "(C, K) with at least one output");
