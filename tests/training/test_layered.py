@@ -211,6 +211,21 @@ def test_what_was_replaced_is_heard() -> None:
         assert trainer.fused == fused
 
 
+def test_layers_of_different_activations() -> None:
+    """The layers say what is computed, not what the model was made with."""
+    models = []
+    for trainer_class in (Trainer, Stepwise):
+        model = MLP(10, (16, 12), 0.2, "tanh", dtype=np.float64)
+        model.layers[1].activation = "sigmoid"
+        trainer_class(2).fit(model, Digits(batch_size=100))
+        models.append(model)
+    for a, b in zip(*(model.parameters() for model in models), strict=True):
+        np.testing.assert_allclose(a.data, b.data, rtol=0, atol=1e-4)
+    other = MLP(10, (16, 12), 0.2, "tanh", dtype=np.float64)
+    Trainer(2).fit(other, Digits(batch_size=100))
+    assert bytes_of(other) != bytes_of(models[0])
+
+
 def test_a_part_of_the_parameters() -> None:
     """An optimizer of the last layer alone leaves the others as they are."""
     model = MLP(10, 16, 0.2)

@@ -158,9 +158,11 @@ class _FusedModel(NamedTuple):
 
 def _fused_model(model: Module) -> _FusedModel | None:
     if is_plain_mlp(model):
-        if any(model.dropout):
+        activations = [layer.activation for layer in model.layers]
+        between = activations[:-1] or [None]
+        if any(model.dropout) or activations[-1] is not None or len(set(between)) > 1:
             return None
-        train = functools.partial(_train_mlp, model.activation)
+        train = functools.partial(_train_mlp, between[0])
         return _FusedModel(model, train, model.parameters(), True)
     chosen = fused_kernels(model)
     if chosen is None or not isinstance(model, AffineModel):
