@@ -214,8 +214,7 @@ inline double tree_sum(std::vector<double>& values) {
 template <class T>
 class Scratch {
  public:
-  explicit Scratch(std::size_t count)
-      : data_(static_cast<T*>(::operator new((count ? count : 1) * sizeof(T), std::align_val_t{64}))) {}
+  explicit Scratch(std::size_t count) : data_(static_cast<T*>(::operator new(bytes(count), std::align_val_t{64}))) {}
   ~Scratch() { ::operator delete(data_, std::align_val_t{64}); }
   Scratch(const Scratch&) = delete;
   Scratch& operator=(const Scratch&) = delete;
@@ -226,6 +225,11 @@ class Scratch {
   }
 
  private:
+  static std::size_t bytes(std::size_t count) {
+    if (count > std::numeric_limits<std::size_t>::max() / 2 / sizeof(T)) throw std::bad_alloc();
+    return (count ? count : 1) * sizeof(T);
+  }
+
   T* data_;
 };
 

@@ -15,6 +15,7 @@ constexpr int64_t together = 8;
 // these are more; at(i) is where row i begins.
 template <class At, class Copy>
 void for_chunks(int64_t rows, int64_t row_bytes, int64_t chunk, int threads, At at, Copy copy) {
+  if (row_bytes == 0) return;  // there may be more such rows than could be counted
   const RowTiles tiles(rows, (row_bytes + 3) / 4);
   const Team team(threads, static_cast<double>(rows) * static_cast<double>(row_bytes) * 0.2);
   for_tiles(tiles.count, team, [&](int64_t tile, int) {

@@ -21,11 +21,14 @@ bool all_finite(const T* numbers, int64_t count) {
 template <class T>
 class Arena {
  public:
-  // Where an array of this size will be.
-  std::size_t reserve(int64_t count) {
-    constexpr std::size_t line = 64 / sizeof(T);
+  // Where an array of this shape will be. Throws std::bad_alloc where there can be none.
+  std::size_t reserve(int64_t rows, int64_t columns) {
+    constexpr int64_t line = 64 / sizeof(T);
     const std::size_t place = size_;
-    size_ += (static_cast<std::size_t>(count) + line - 1) / line * line;
+    int64_t count;
+    if (__builtin_mul_overflow(rows, columns, &count) || __builtin_add_overflow(count, line - 1, &count) ||
+        __builtin_add_overflow(size_, static_cast<std::size_t>(count / line * line), &size_))
+      throw std::bad_alloc();
     return place;
   }
   std::size_t size() const { return size_; }
@@ -97,12 +100,12 @@ class Pass {
       Arena<T> arena;
       int64_t widest = 0;
       for (const MlpLayer<T>& layer : p.layers) {
-        outputs.push_back(arena.reserve(rows * layer.outputs));
-        dweights.push_back(arena.reserve(layer.outputs * layer.inputs));
-        dbiases.push_back(arena.reserve(layer.outputs));
+        outputs.push_back(arena.reserve(rows, layer.outputs));
+        dweights.push_back(arena.reserve(layer.outputs, layer.inputs));
+        dbiases.push_back(arena.reserve(layer.bias ? 1 : 0, layer.outputs));
         if (&layer != &p.layers.front()) widest = std::max(widest, layer.inputs);
       }
-      for (std::size_t& place : inner) place = arena.reserve(rows * widest);
+      for (std::size_t& place : inner) place = arena.reserve(rows, widest);
       size = arena.size();
     }
   };
@@ -161,6 +164,7 @@ TrainResult train_mlp(const MlpProblem<T>& p, Rule rule, int threads) {
   const Pass<T> pass(p, std::min(p.batch_size, p.rows));
   const std::vector<Stepped<T>> parameters = pass.parameters();
   TrainResult result;
+  if (p.applied) *p.applied = 0;
   for (int64_t begin = 0; begin < p.rows; begin += p.batch_size) {
     const int64_t rows = std::min(p.batch_size, p.rows - begin);
     const CrossEntropySum sum = pass.run(begin, rows, threads);

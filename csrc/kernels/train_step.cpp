@@ -338,6 +338,7 @@ class Run {
 
 template <class T, class Rule>
 TrainResult train(const TrainProblem<T>& p, Rule rule, int requested) {
+  if (p.applied) *p.applied = 0;
   if (p.rows == 0) return {};
   if (p.outputs > narrow_outputs) return train_wide(p, rule, requested);
   const int64_t groups = RowGroups(std::min(p.batch_size, p.rows)).count;

@@ -93,9 +93,19 @@ def test_rows_as_numpy_takes_them() -> None:
             got, y = data.take(rows)  # type: ignore[arg-type]
             assert equal(got, x.take(rows, axis=0))
             assert equal(y, Y[: len(x)].take(rows).astype(np.int64))
+        for wrong_rows, error in ((np.array([[0, 1]]), ValueError), (3, ValueError),
+                                  (np.array([True, False]), TypeError)):  # fmt: skip
+            with pytest.raises(error, match=r"^rows has"):
+                data.take(wrong_rows)  # type: ignore[arg-type]
         for wrong in ([0, len(x)], [-len(x) - 1]):
             with pytest.raises(IndexError, match="out of bounds"):
                 data.take(np.array(wrong))
+
+
+def test_rows_of_no_features() -> None:
+    data = ArrayDataset(np.empty((2**40, 0), np.float32))
+    assert data.take(np.arange(3))[0].shape == (3, 0)
+    assert data.take(slice(None))[0].shape == (2**40, 0)
 
 
 def test_batches_are_not_views() -> None:

@@ -246,6 +246,7 @@ def test_nothing_to_do(rng: np.random.Generator) -> None:
     assert run == (0.0, 0, 0, 0)
     assert same_bytes(tuple(arrays), tuple(problem.start()))
     assert rule.applied is not None
+    assert rule.applied[0] == 0
     parameters = [np.zeros((3, 0)), np.ones(3), np.ones((2, 3)), np.zeros(2)]
     run = kernels.train_mlp(
         np.zeros((4, 0)), [0, 1, 0, 1], [0, 1, 2, 3], parameters, batch_size=2, lr=0.5
@@ -315,6 +316,31 @@ def test_what_is_refused_changes_nothing(changes: Any, error: Any, text: str) ->
         kernels.train_mlp(**arguments | changes)
     for array in (W1, B1, W2, B2):
         assert not array.any()
+
+
+def test_more_than_memory_holds() -> None:
+    """Weights of no inputs take no memory, whatever the number of outputs; what they make does."""
+    for outputs in (2**60, 2**60 + 2**59):
+        with pytest.raises(MemoryError):
+            kernels.train_mlp(
+                np.empty((3, 0), np.float32), [0, 0, 0], [0, 1, 2],
+                [np.empty((outputs, 0), np.float32), None], batch_size=3, lr=0.1,
+            )  # fmt: skip
+
+
+def test_names_of_states() -> None:
+    x = np.zeros((2, 4))
+    shared = x[:, :2].T  # its memory, but no array that the kernel reads
+    for name, options in (
+        (
+            r"momentum_buffers\[0\]",
+            {"lr": 0.1, "momentum": 0.5, "momentum_buffers": [x, B1, W2, B2]},
+        ),
+        ("states is 5", {"rule": OptimizerRule("adam", {"lr": 0.1}, 5)}),  # type: ignore[arg-type]
+    ):
+        with pytest.raises((TypeError, ValueError), match=name):
+            kernels.train_mlp(x[:, ::2], [0, 1], [0], [W1, B1, W2, B2], batch_size=1, **options)
+    assert not shared.any()
 
 
 def test_read_only_and_shared_parameters_are_refused(rng: np.random.Generator) -> None:

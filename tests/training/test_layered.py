@@ -226,6 +226,38 @@ def test_layers_of_different_activations() -> None:
     assert bytes_of(other) != bytes_of(models[0])
 
 
+def test_layers_are_taken_in_their_order() -> None:
+    """And not in that in which a subclass made them its attributes."""
+
+    class Headed(MLP):
+        def __init__(self, *arguments: Any, **options: Any) -> None:
+            self.head: Any = None
+            super().__init__(*arguments, **options)
+            self.head = self.layers[-1]
+
+    losses = []
+    for model_class in (MLP, Headed):
+        data = ArrayDataModule(np.eye(12, dtype=np.float32), np.arange(12), batch_size=4)
+        history = Trainer(2).fit(model_class(12, 12, 0.5), data)
+        losses.append([record.train_loss for record in history])
+    assert losses[0] == losses[1]
+
+
+def test_older_gradients_are_gone() -> None:
+    model = MLP(10, 8, 0.1)
+    x, y = next(iter(Digits(batch_size=50).train_dataloader()))
+    model.backward((x, y))
+    Trainer(1).fit(model, Digits(batch_size=100))
+    assert all(parameter.grad is None for parameter in model.parameters())
+
+
+def test_features_that_the_dtype_cannot_hold() -> None:
+    x, y = np.ones((10, 3)), np.arange(10) % 2
+    x[5, 1] = 1e300
+    with np.errstate(all="ignore"), pytest.raises(FloatingPointError, match="row 5 of the"):
+        Trainer(1).fit(MLP(2, 4, 0.1), ArrayDataModule(x, y, batch_size=4))
+
+
 def test_a_part_of_the_parameters() -> None:
     """An optimizer of the last layer alone leaves the others as they are."""
     model = MLP(10, 16, 0.2)

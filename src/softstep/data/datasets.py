@@ -213,10 +213,16 @@ class ArrayDataset(IndexedDataset):
         ------
         IndexError
             A row is out of range.
+        TypeError, ValueError
+            ``rows`` holds no integers, or is no list of them.
         DataFileError
             A file that an array is mapped from has shrunk or changed since the data set was made.
         """
         self.files.check()
+        if not isinstance(rows, slice):
+            rows = as_targets("rows", rows)
+            if rows.ndim != 1:
+                raise ValueError(f"rows has the shape {rows.shape}; accepted: (B,)")
         features, *targets = self.tensors
         return (self._features(features, rows), *(_labels(_rows(t, rows)) for t in targets))
 
@@ -237,7 +243,7 @@ class ArrayDataset(IndexedDataset):
         if not (plain or x.dtype in _RAW_TYPES) or not contiguous_rows(x):
             return None
         flat = x.reshape(len(x), math.prod(self.item_shape))
-        order = None if isinstance(rows, slice) else as_targets("rows", rows)
+        order = None if isinstance(rows, slice) else rows
         out = np.empty((len(flat) if order is None else len(order), flat.shape[1]), self.dtype)
         try:
             gather_into(out, flat, order, *self._for_each_feature())

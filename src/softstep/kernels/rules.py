@@ -90,9 +90,14 @@ def rule_settings(rule: OptimizerRule) -> dict[str, Any]:
 
 def rule_states(rule: OptimizerRule, count: int) -> list[list[Array | None]]:
     """Return the states, each as a list of one for each of `count` parameters."""
-    states: list[list[Array | None]] = [
-        [None] * count if state is None else list(state) for state in rule.states
-    ]
+    try:
+        states: list[list[Array | None]] = [
+            [None] * count if state is None else list(state) for state in rule.states
+        ]
+    except TypeError:
+        raise TypeError(
+            f"states is {rule.states!r}; accepted: for each state one array for each parameter"
+        ) from None
     for k, state in enumerate(states):
         if len(state) != count:
             raise ValueError(

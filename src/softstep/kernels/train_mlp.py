@@ -145,7 +145,8 @@ def train_mlp(
     changed = {f"parameters[{i}]": array for i, array in enumerate(arrays)}
     changed["applied"] = rule.applied
     for k, state in enumerate(states):
-        changed |= {f"states[{k}][{i}]": array for i, array in enumerate(state)}
+        where = "momentum_buffers" if rule.name == "sgd" else f"states[{k}]"
+        changed |= {f"{where}[{i}]": array for i, array in enumerate(state)}
     for name, changed_array in changed.items():
         check_all_apart(changed_array, inputs, name)
     try:

@@ -105,6 +105,8 @@ def train_mlp(
         raise ValueError(f"batch_size: expected at least 1, got {batch_size}")
 
     total, correct, steps = 0.0, 0, 0
+    if rule.applied is not None:
+        rule.applied[0] = 0
     for start in range(0, len(rows.order), batch_size):
         numbers = rows.order[start : start + batch_size]
         features, labels = rows.batch(numbers)

@@ -163,7 +163,8 @@ def _fused_model(model: Module) -> _FusedModel | None:
         if any(model.dropout) or activations[-1] is not None or len(set(between)) > 1:
             return None
         train = functools.partial(_train_mlp, between[0])
-        return _FusedModel(model, train, model.parameters(), True)
+        parameters = [p for layer in model.layers for p in (layer.weight, layer.bias)]
+        return _FusedModel(model, train, parameters, True)
     chosen = fused_kernels(model)
     if chosen is None or not isinstance(model, AffineModel):
         return None
@@ -273,6 +274,7 @@ class FusedTraining:
                 raise FloatingPointError(self._explained(str(error), epoch, steps)) from None
             start = stop
             after(run.steps, run.loss, run.correct if self.fused.has_classes else None, run.rows)
+        self.optimizer.zero_grad()  # older ones are not of these parameters
 
     def _explained(self, message: str, epoch: int, steps: int) -> str:
         """Say which row holds what, or else the step within its epoch and not its native call."""
@@ -281,7 +283,10 @@ class FusedTraining:
             return message
         row, where = int(found[2]), f"in step {steps + int(found[1])} of epoch {epoch}"
         where += " (both counted from 0)"
-        problem = first_bad_row(np.asarray(self.rows.x[row : row + 1]))
+        features = kernels.gather_rows(
+            self.rows.x, [row], dtype=self.model.dtype, **self.rows.options
+        )
+        problem = first_bad_row(features)
         if problem is not None:
             return f"row {row} of the training data holds {problem[1]}, {where}; {NOT_APPLIED}"
         return f"the loss is not finite {where}, first in row {row}; {NOT_APPLIED}"
