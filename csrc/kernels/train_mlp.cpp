@@ -2,9 +2,9 @@
 
 #include <cmath>
 
-#include "kernels/cross_entropy.hpp"
 #include "kernels/linear.hpp"
 #include "kernels/matrix_tiles.hpp"
+#include "kernels/minibatches.hpp"
 
 namespace softstep {
 
@@ -149,36 +149,14 @@ class Pass {
   const Scratch<T> row_loss_;
 };
 
-template <class T>
-double clip_of(const std::vector<Stepped<T>>& parameters, double max_norm, int threads) {
-  if (!(max_norm > 0)) return 1;
-  std::vector<Gradient<const T>> gradients;
-  for (const Stepped<T>& one : parameters) gradients.push_back({one.grad, one.size});
-  return clip_factor(std::sqrt(sum_of_squares(gradients, threads)), max_norm);
-}
-
 }  // namespace
 
 template <class T, class Rule>
 TrainResult train_mlp(const MlpProblem<T>& p, Rule rule, int threads) {
   const Pass<T> pass(p, std::min(p.batch_size, p.rows));
-  const std::vector<Stepped<T>> parameters = pass.parameters();
-  TrainResult result;
-  if (p.applied) *p.applied = 0;
-  for (int64_t begin = 0; begin < p.rows; begin += p.batch_size) {
-    const int64_t rows = std::min(p.batch_size, p.rows - begin);
-    const CrossEntropySum sum = pass.run(begin, rows, threads);
-    result.bad_row = pass.bad_row(begin, rows);
-    if (result.bad_row >= 0) break;
-    optimizer_step(rule, parameters, clip_of(parameters, p.max_norm, threads), threads);
-    rule.advance();
-    result.loss += sum.loss;
-    result.correct += sum.correct;
-    result.rows += rows;
-    result.steps += 1;
-    if (p.applied) *p.applied = result.steps;
-  }
-  return result;
+  return train_minibatches(
+      p, pass.parameters(), rule, threads, [&](int64_t begin, int64_t rows) { return pass.run(begin, rows, threads); },
+      [&](int64_t begin, int64_t rows) { return pass.bad_row(begin, rows); });
 }
 
 #define SOFTSTEP_TRAIN(T)                                                \

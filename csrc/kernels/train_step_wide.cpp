@@ -6,6 +6,7 @@
 #include "kernels/linear.hpp"
 #include "kernels/linear_cross_entropy.hpp"
 #include "kernels/matrix_product.hpp"
+#include "kernels/minibatches.hpp"
 
 namespace softstep {
 
@@ -117,26 +118,12 @@ TrainResult train_wide(const TrainProblem<T>& p, Rule rule, int threads) {
     parameters[0].state[k] = p.weight_state[k];
     if (p.bias) parameters[1].state[k] = p.bias_state[k];
   }
-  TrainResult result;
-  for (int64_t begin = 0; begin < p.rows; begin += p.batch_size) {
-    const int64_t rows = std::min(p.batch_size, p.rows - begin);
-    const CrossEntropySum sum = batch.run(begin, rows, gradients, static_cast<double>(rows), threads);
-    result.bad_row = batch.bad_row(begin, rows);
-    if (result.bad_row >= 0) break;
-    double clip = 1;
-    if (p.max_norm > 0) {
-      const double squares = sum_of_squares<T>({{gradient.data(), weights + biases}}, threads);
-      clip = clip_factor(std::sqrt(squares), p.max_norm);
-    }
-    optimizer_step(rule, parameters, clip, threads);
-    rule.advance();
-    result.loss += sum.loss;
-    result.correct += sum.correct;
-    result.rows += rows;
-    result.steps += 1;
-    if (p.applied) *p.applied = result.steps;
-  }
-  return result;
+  return train_minibatches(
+      p, parameters, rule, threads,
+      [&](int64_t begin, int64_t rows) {
+        return batch.run(begin, rows, gradients, static_cast<double>(rows), threads);
+      },
+      [&](int64_t begin, int64_t rows) { return batch.bad_row(begin, rows); });
 }
 
 template <class T>

@@ -60,13 +60,9 @@ def train_mlp(
     Parameters
     ----------
     x : array_like, (n, K), uint8, int8, float16, bfloat16, float32 or float64
-        The features of all rows. Rows may be any stride apart, and memory-mapped; copied only if
-        the columns are not contiguous or the byte order is foreign.
     target : array_like of any integer dtype, (n,)
-        The classes. Only those of rows in `order` are looked at.
     order : array_like of integers, (m,)
-        Row numbers in the order they are seen. Minibatches are ``order[:batch_size]`` and so on;
-        the last may be short.
+        As `train_softmax_regression`.
     parameters : sequence of ndarray, float32 or float64
         ``weight_1, bias_1, weight_2, bias_2, ...``: weights (outputs, inputs), the inputs of the
         first being K and those of each other the outputs of the one before; biases (outputs,), or
@@ -85,12 +81,8 @@ def train_mlp(
     rule : OptimizerRule, optional
         Another optimizer, in the place of SGD and its arguments above; each of its states is a
         sequence of arrays like the parameters.
-    max_norm : float, optional
-        Clip the gradients of each minibatch to this global norm, above 0, as `clip_grad_norm` does.
-    scale, shift : float or array_like (K,), optional
-        The features are ``x * scale + shift``.
-    threads : int, optional
-        How many threads at the most; see `softstep.threads`. Results do not depend on it.
+    max_norm, scale, shift, threads
+        As `train_softmax_regression`.
 
     Returns
     -------
@@ -99,15 +91,8 @@ def train_mlp(
 
     Raises
     ------
-    TypeError, ValueError
-        Arrays or numbers that are not accepted; nothing has been changed then.
-    IndexError
-        A row number or a label out of range; nothing has been changed then.
-    FloatingPointError
-        A minibatch whose features or loss are not finite: its step and first such row are named,
-        and it has not been applied.
-    KeyboardInterrupt
-        The parameters are those of the last whole step.
+    TypeError, ValueError, IndexError, FloatingPointError, KeyboardInterrupt
+        As `train_softmax_regression`.
 
     References
     ----------
