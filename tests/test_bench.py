@@ -17,13 +17,16 @@ import pytest
 
 import softstep
 from softstep import cli
+from softstep.bench import limits
 from softstep.bench.case import Case, Expected, Figure, Floor, Work, check
 from softstep.bench.cases import CASES, TIMED, train_step
 from softstep.bench.command import select
 from softstep.bench.limits import Bound, Machine
-from softstep.bench.results import Measured, Scaling, floor_scale
-from softstep.bench.runner import TASKS, Plan, alternate, others_sleep, settle
+from softstep.bench.peers import Call
+from softstep.bench.results import Measured, Scaling, floor_scale, scaling
+from softstep.bench.runner import QUICK, TASKS, Plan, alternate, others_sleep, settle
 from softstep.bench.table import Table, duration
+from softstep.runtime import resolve_threads
 
 PROJECT = Path(__file__).parents[1]
 
@@ -143,7 +146,39 @@ def test_scaling_has_a_column(capsys: pytest.CaptureFixture[str]) -> None:
 def test_scaling_is_held_against_its_floor(
     wanted: float | None, all_threads: float, text: str
 ) -> None:
-    assert Scaling("softstep", 1.0, all_threads, 1.9, wanted).text == text
+    assert Scaling("softstep", 1.0, all_threads, 1.9, 0.1, wanted).text == text
+
+
+@pytest.mark.parametrize(
+    ("one", "memory", "calls", "wanted"),
+    [
+        (0.1, 0.04, 1, 1.7),
+        (0.1, 0.05, 1, None),  # 0.1 / 1.7 would take .85 of the bandwidth
+        (0.1, 0.04, 99, 1.7),
+        (0.1, 0.04, 101, None),  # calls of less than a millisecond
+        (0.0009, 0.0, 1, None),
+    ],
+)
+def test_what_has_to_scale(
+    monkeypatch: pytest.MonkeyPatch, one: float, memory: float, calls: int, wanted: float | None
+) -> None:
+    seconds = {"one": one, "all": 0.06, "loop one": 0.5, "loop all": 0.51, "memory": memory}
+
+    def alternate(turns: dict[str, Call], plan: Plan) -> dict[str, float]:
+        assert set(turns) == set(seconds)
+        for turn in turns.values():
+            turn()
+        return seconds
+
+    monkeypatch.setattr("softstep.bench.results.alternate", alternate)
+    threads = []
+    case = {"softstep": lambda: threads.append(resolve_threads(None))}
+    (found,) = scaling(case, {"softstep": Work(400, 200, calls=calls)}, Machine(2, 1), QUICK)
+    assert found.wanted == wanted
+    assert (found.one, found.all, found.memory) == (one, 0.06, memory)
+    assert found.times == pytest.approx(one / 0.06)
+    assert found.machine == pytest.approx(2 * 0.5 / 0.51)
+    assert threads == [1, 2]
 
 
 def test_nothing_of_it_is_imported_with_softstep() -> None:
@@ -352,10 +387,48 @@ def test_lower_bounds() -> None:
     assert machine.least(Work(100, 100)) == (40.0, "copy")
     assert machine.least(Work(300, 100)) == (40.0 + 20.0, "read")
     assert machine.least(Work(100, flops=20_000)) == (20.0, "flops")
-    assert machine.memory(Work(100, flops=20_000)) == 10.0
     assert machine.least(Work(100, 50, in_place=True)) == (10.0, "read")
     assert Work(100, 50).footprint == 150
     assert Work(100, 50, in_place=True).footprint == 100
+
+
+@pytest.mark.parametrize("fresh", [False, True])
+@pytest.mark.parametrize(
+    ("work", "copied", "moved"),
+    [
+        (Work(400, 400), 400, 0),
+        (Work(400, 100), 100, 300),
+        (Work(100, 400), 100, 300),
+        (Work(400, 100, in_place=True), 0, 400),
+    ],
+)
+def test_traffic(
+    monkeypatch: pytest.MonkeyPatch, fresh: bool, work: Work, copied: int, moved: int
+) -> None:
+    """What is copied goes to the same place or to a new one each time; the rest is read."""
+    assert (work.copied, work.moved) == (copied, moved)
+    read: list[int] = []
+    targets: list[Any] = []
+
+    class Loops:
+        def read_stream(self, x: Any, repeats: int, threads: int) -> None:
+            read.append(x.nbytes)
+
+        def copy_stream(
+            self, out: Any, x: Any, streaming: bool, repeats: int, threads: int
+        ) -> None:
+            assert out.nbytes == x.nbytes == copied
+            targets.append(out)
+
+    monkeypatch.setattr(limits._native, "module", Loops())
+    call = Machine(2).traffic(work, fresh)
+    read.clear()
+    targets.clear()
+    call()
+    call()
+    assert read == [moved] * (2 if moved else 0)
+    assert len(targets) == (2 if copied else 0)
+    assert len({id(target) for target in targets}) == (0 if not copied else 2 if fresh else 1)
 
 
 def test_rates_are_measured_once() -> None:

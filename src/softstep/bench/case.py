@@ -36,6 +36,18 @@ class Work(NamedTuple):
     """Floating-point operations of the matrix products; exponentials and the like count as free."""
     in_place: bool = False
     """Whether the outputs are among the inputs."""
+    calls: int = 1
+    """How many calls of a kernel it takes."""
+
+    @property
+    def copied(self) -> int:
+        """Bytes that are read and as many that are written elsewhere."""
+        return 0 if self.in_place else min(self.read, self.written)
+
+    @property
+    def moved(self) -> int:
+        """The other bytes; what is changed in place goes back while the next is fetched."""
+        return (self.read if self.in_place else max(self.read, self.written)) - self.copied
 
     @property
     def footprint(self) -> int:

@@ -63,19 +63,30 @@ class Machine:
 
     def least(self, work: Work) -> Bound:
         """Return the largest of the lower bounds that bytes and arithmetic set."""
-        # What is written where it was read goes back while the next is fetched.
-        both = 0 if work.in_place else min(work.read, work.written)
-        moved = (work.read if work.in_place else max(work.read, work.written)) - both
         bounds = [Bound(work.flops / self.flops if work.flops else 0.0, "flops")]
         if work.footprint:
-            copied = 2 * both / self.copy(work.footprint) if both else 0.0
-            seconds = copied + moved / self.read(work.footprint)
-            bounds.append(Bound(seconds, "copy" if both > moved else "read"))
+            copied = 2 * work.copied / self.copy(work.footprint) if work.copied else 0.0
+            seconds = copied + work.moved / self.read(work.footprint)
+            bounds.append(Bound(seconds, "copy" if work.copied > work.moved else "read"))
         return max(bounds)
 
-    def memory(self, work: Work) -> float:
-        """Return the lower bound that bytes alone set, in seconds."""
-        return self.least(work._replace(flops=0)).seconds
+    def traffic(self, work: Work, fresh: bool) -> Callable[[], None]:
+        """Return a call that moves the bytes of some work on all threads, and does nothing else.
+
+        With `fresh` outputs are new memory in each call, whose pages the system clears first.
+        """
+        read, copy = _native.module.read_stream, _native.module.copy_stream
+        rest, source, target = _buffer(work.moved), _buffer(work.copied), _buffer(work.copied)
+
+        def call(streaming: bool) -> None:
+            if work.copied:
+                new = np.empty_like(source) if fresh else target
+                copy(new, source, streaming, 1, self.threads)
+            if work.moved:
+                read(rest, 1, self.threads)
+
+        best = min((False, True), key=lambda streaming: self._best(lambda: call(streaming), 3))
+        return lambda: call(best)
 
     def _rate(self, kind: str, footprint: int) -> float:
         size = min(max(footprint, SMALL), 2 * LARGE) if footprint else LARGE

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 import softstep
 from softstep import _native
-from softstep.bench.case import Case, Figure, Floor, Reading, check, is_ours
+from softstep.bench.case import Case, Figure, Floor, Reading, Work, check, is_ours
 from softstep.bench.limits import Bound, Machine
 from softstep.bench.peers import Call
 from softstep.bench.runner import FULL, Plan, alternate
@@ -45,6 +45,8 @@ class Scaling(NamedTuple):
     all: float
     machine: float
     """How many times faster multiply-adds in registers were, in the same rounds."""
+    memory: float
+    """Seconds that all threads took to move the bytes, in the same rounds."""
     wanted: float | None
     """The floor, or None: too short, or bound by memory."""
 
@@ -220,8 +222,8 @@ def _measure_times(
     result.seconds = alternate(calls, plan)
     result.bounds = {name: machine.least(case.work_of(name)) for name in result.ours}
     if scale and machine.threads > 1:
-        memory = {name: machine.memory(case.work_of(name)) for name in result.ours}
-        result.scaling = scaling({name: calls[name] for name in result.ours}, memory, machine, plan)
+        works = {name: case.work_of(name) for name in result.ours}
+        result.scaling = scaling({name: calls[name] for name in works}, works, machine, plan)
 
 
 SCALES_BY, FROM, OF_BANDWIDTH = 1.7, 1e-3, 0.8
@@ -229,12 +231,13 @@ LOOP_STEPS = 200_000
 
 
 def scaling(
-    calls: dict[str, Call], memory: dict[str, float], machine: Machine, plan: Plan
+    calls: Mapping[str, Call], works: Mapping[str, Work], machine: Machine, plan: Plan
 ) -> list[Scaling]:
     """Time ours with one thread and with all of them, in turns, and so what the machine gains.
 
-    Two threads have to be 1.7 times as fast where one takes more than a millisecond, unless that
-    would take more than 0.8 of the memory's bandwidth: that is bound by memory.
+    Two threads have to be 1.7 times as fast where a call takes one more than a millisecond, unless
+    that would take more than 0.8 of the memory's bandwidth: that is bound by memory. What has a
+    variant with ``out=`` allocates its outputs without it.
     """
     loop, count = _native.module.multiply_add_loop, machine.threads
 
@@ -252,14 +255,15 @@ def scaling(
             "all": with_threads(call, count),
             "loop one": lambda: loop(LOOP_STEPS, 1),
             "loop all": lambda: loop(LOOP_STEPS, count),  # so many steps in each thread
+            "memory": machine.traffic(works[name], fresh=f"{name} out=" in calls),
         }
         seconds = alternate(turns, plan)
         gain = count * seconds["loop one"] / seconds["loop all"]
         counts = (
             count == 2
-            and seconds["one"] > FROM
-            and seconds["one"] / SCALES_BY > memory[name] / OF_BANDWIDTH
+            and seconds["one"] > FROM * works[name].calls
+            and seconds["one"] / SCALES_BY > seconds["memory"] / OF_BANDWIDTH
         )
         wanted = SCALES_BY if counts else None
-        found.append(Scaling(name, seconds["one"], seconds["all"], gain, wanted))
+        found.append(Scaling(name, seconds["one"], seconds["all"], gain, seconds["memory"], wanted))
     return found

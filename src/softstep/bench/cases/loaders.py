@@ -13,7 +13,7 @@ import numpy as np
 
 from softstep.bench.bounds import EPS
 from softstep.bench.case import Array, Case, Expected, Floor, Work
-from softstep.bench.cases.train_step import FEATURES, ROWS, Run, has_mnist, make_epoch
+from softstep.bench.cases.train_step import BATCH, FEATURES, ROWS, Run, has_mnist, make_epoch
 from softstep.bench.peers import Call, load, tensors
 from softstep.data import ArrayDataset, DataLoader
 
@@ -80,11 +80,17 @@ def _expect(run: Run) -> list[Expected]:
     ]
 
 
+def _work(item: int) -> Work:
+    """Rows of numbers of so many bytes; each batch is a call of its own."""
+    batches = -(-ROWS // BATCH)
+    return Work(ROWS * (item * FEATURES + 8), ROWS * (4 * FEATURES + 8), calls=batches)
+
+
 CASES: tuple[Case[Any], ...] = (
     Case(
         "loaders",
         "mnist-batches" if has_mnist() else "mnist-batches-synthetic",
-        f"{ROWS} x {FEATURES}, batch 256",
+        f"{ROWS} x {FEATURES}, batch {BATCH}",
         make_epoch,
         {
             "softstep": _softstep,
@@ -94,8 +100,8 @@ CASES: tuple[Case[Any], ...] = (
             "torch DataLoader": _torch_loader,
         },
         _expect,
-        Work(ROWS * (4 * FEATURES + 8), ROWS * (4 * FEATURES + 8)),
+        _work(4),
         (Floor(10, "torch DataLoader"), Floor(10, "torch DataLoader", ours="softstep uint8")),
-        works={"softstep uint8": Work(ROWS * (FEATURES + 8), ROWS * (4 * FEATURES + 8))},
+        works={"softstep uint8": _work(1)},
     ),
 )

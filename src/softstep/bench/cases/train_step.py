@@ -85,7 +85,7 @@ def make_epoch() -> Run:
         order=np.asarray(permutation(len(rows), 0, 0)),
         weight=_normal((CLASSES, rows.shape[1]), 0.01),
         bias=np.zeros(CLASSES, np.float32),
-        batch_size=256,
+        batch_size=BATCH,
         lr=0.1,
     )
 
@@ -325,7 +325,7 @@ def _expect(run: Run) -> list[Expected]:
     return [Expected("weight", weight, bound), Expected("bias", bias, bound)]
 
 
-ROWS, FEATURES, CLASSES = 60_000, 784, 10
+ROWS, FEATURES, CLASSES, BATCH = 60_000, 784, 10, 256
 PROBE = (1024, 768, 1000)
 FLOPS_PER_WEIGHT = 4  # forward and backward, a multiplication and an addition each
 
@@ -347,7 +347,7 @@ CASES: tuple[Case[Any], ...] = (
     Case(
         "train_step",
         "mnist-epoch" if has_mnist() else "mnist-epoch-synthetic",
-        f"{ROWS} x {FEATURES} x {CLASSES}, batch 256",
+        f"{ROWS} x {FEATURES} x {CLASSES}, batch {BATCH}",
         make_epoch,
         {
             "softstep": _softstep,
