@@ -18,9 +18,12 @@ struct Source {
     return static_cast<const X*>(matrix.data) + (matrix.order ? matrix.order[across] : across) * stride + along;
   }
 
-  // `count` elements from `along` on, of row `across`; zero in the other lanes.
+  // `count` elements from `along` on, of row `across` or of one that begins at `row`; zero in the other lanes.
   SOFTSTEP_INLINE Vec<T> operator()(int64_t across, int64_t along, int count) const {
-    const X* p = at(across, along);
+    return of(at(across, 0), along, count);
+  }
+  SOFTSTEP_INLINE Vec<T> of(const X* row, int64_t along, int count) const {
+    const X* p = row + along;
     if (count == lanes<T>) {
       const Vec<T> x = load_as<T>(p);
       return matrix.scale ? fma<T>(x, load(matrix.scale + along), load(matrix.shift + along)) : x;
@@ -74,14 +77,12 @@ void pack_panels(T* out, const Operand<T>& b, int64_t first, const Panels<T>& pa
   with_source(b, [&](const auto source) {
     if (b.rows_adjoin) {
       for (int64_t k = begin; k < end; ++k) {
+        const auto* const row = source.at(k, 0);
+        const auto* const ahead = source.at(std::min(k + rows_ahead, end - 1), 0);
         for (int i = 0; i < vectors; ++i) {
           const Column& c = columns[i];
-          if (c.count == 0) {
-            store(c.place + (k - begin) * P, Vec<T>{});
-            continue;
-          }
-          if (k + rows_ahead < end) prefetch_soon(source.at(k + rows_ahead, c.row));
-          store(c.place + (k - begin) * P, source(k, c.row, c.count));
+          prefetch_soon(ahead + (c.count ? c.row : 0));
+          store(c.place + (k - begin) * P, c.count ? source.of(row, c.row, c.count) : Vec<T>{});
         }
       }
       return;
@@ -107,16 +108,23 @@ void copy_rows(T* out, const Operand<T>& a, int64_t first, int64_t count, int64_
   const int64_t stride = copied_stride<T>(depth), end = begin + depth;
   with_source(a, [&](const auto source) {
     if (!a.rows_adjoin) {
-      // The next rows are fetched side by side, the same place of each in turn (see linear_tiles.cpp).
-      constexpr int64_t together = 8;
+      // Eight rows, a piece at a time, before each of which a line of each of the next eight is fetched.
+      using X = std::remove_cvref_t<decltype(*source.at(0, 0))>;
+      constexpr int64_t together = 8, line = std::max<int64_t>(64 / sizeof(X), L), piece = together * line;
       for (int64_t r = 0; r < count; r += together) {
-        int64_t place = 0;
-        for (int64_t i = r; i < std::min(r + together, count); ++i, out += stride)
-          for (int64_t k = begin; k < end; k += L, ++place) {
-            const int64_t next = std::min(r + together + place % together, count + following - 1);
-            prefetch_soon(source.at(first + next, begin + place / together * L));
-            store(out + k - begin, source(first + i, k, lanes_until<T>(k, end)));
+        const X* next[together];
+        for (int64_t j = 0; j < together; ++j)
+          next[j] = source.at(first + std::min(r + together + j, count + following - 1), begin);
+        int64_t ahead = 0;
+        for (int64_t i = r; i < std::min(r + together, count); ++i, out += stride) {
+          const X* const row = source.at(first + i, 0);
+          for (int64_t k = begin; k < end; ahead += line) {
+            if (ahead < depth)
+              for (const X* p : next) prefetch_soon(p + ahead);
+            for (const int64_t to = std::min(k + piece, end); k < to; k += L)
+              store(out + k - begin, source.of(row, k, lanes_until<T>(k, end)));
           }
+        }
       }
       return;
     }
