@@ -103,8 +103,8 @@ def long_kernel(threads: int, what: str) -> str:
         """,
         # A thousand rows, each read three thousand times.
         "evaluate": """
-            x, target = np.ones((1_000, 4_000), np.uint8), np.zeros(1_000, np.int64)
-            order, weight = np.tile(np.arange(1_000), 3_000), np.ones((10, 4_000), np.float32)
+            x, target = np.ones((1_000, 16_000), np.uint8), np.zeros(1_000, np.int64)
+            order, weight = np.tile(np.arange(1_000), 3_000), np.ones((10, 16_000), np.float32)
             call = lambda: kernels.evaluate_softmax_regression(
                 x, target, weight, None, order=order, threads=THREADS)
         """,
@@ -154,6 +154,7 @@ def interrupted(script: str, level: str, after: float) -> tuple[dict[str, Any], 
         time.sleep(after)
         assert process.poll() is None, "the call ended by itself: too short for this machine"
         sent = clocks(process.pid)
+        sent["time of day"] = time.time()  # to read the others may take some tenths of a second
         process.send_signal(signal.SIGINT)
         text, _ = process.communicate(timeout=60)
     finally:
