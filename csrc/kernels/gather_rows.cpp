@@ -8,33 +8,15 @@ namespace softstep {
 
 namespace {
 
-constexpr int64_t line = 64;
-constexpr int64_t together = 8;  // rows
-constexpr int64_t piece = 8 * line;
-
-// copy(i, from, to): bytes from .. to - 1 of row i, for all rows, eight lines of memory at a time (the end of a row may
-// be less). Before each such piece one line is fetched of each of the eight rows that are next; at(i) is where row i
-// begins.
+// copy(row, from, to): elements from .. to - 1 of each row, whose `size` elements begin at at(row).
 template <class At, class Copy>
-void for_pieces(int64_t rows, int64_t row_bytes, int threads, At at, Copy copy) {
-  if (row_bytes == 0) return;  // there may be more such rows than could be counted
-  const RowTiles tiles(rows, (row_bytes + 3) / 4);
-  const Team team(threads, static_cast<double>(rows) * static_cast<double>(row_bytes) * 0.1);
-  for_tiles(tiles.count, team, [&](int64_t tile, int) {
-    const int64_t end = tiles.end(tile);
-    for (int64_t first = tiles.begin(tile); first < end; first += together) {
-      const char* next[together];
-      for (int64_t j = 0; j < together; ++j) next[j] = at(std::min(first + together + j, rows - 1));
-      int64_t ahead = 0;
-      for (int64_t i = first; i < std::min(first + together, end); ++i)
-        for (int64_t from = 0; from < row_bytes; from += piece) {
-          if (ahead < row_bytes)
-            for (int64_t j = 0; j < together; ++j) prefetch_soon(next[j] + ahead);
-          ahead += line;
-          copy(i, from, std::min(from + piece, row_bytes));
-        }
-    }
-  });
+void for_rows(int64_t rows, int64_t size, int threads, At at, Copy copy) {
+  if (size == 0) return;  // there may be more such rows than could be counted
+  const int64_t bytes = size * static_cast<int64_t>(sizeof(*at(0)));
+  const RowTiles tiles(rows, (bytes + 3) / 4);
+  const Team team(threads, static_cast<double>(rows) * static_cast<double>(bytes) * 0.1);
+  for_tiles(tiles.count, team,
+            [&](int64_t tile, int) { for_row_pieces(tiles.begin(tile), tiles.end(tile), rows - 1, size, at, copy); });
 }
 
 template <class T, bool Shifted>
@@ -46,18 +28,15 @@ SOFTSTEP_INLINE Vec<T> scaled(std::type_identity_t<Vec<T>> x, std::type_identity
 template <class T, class X, bool Scaled, bool Shifted>
 void convert_rows(T* out, const Features<T>& x, int64_t rows, int threads) {
   constexpr int L = lanes<T>;
-  constexpr int64_t size = sizeof(X);
-  for_pieces(
-      rows, x.columns * size, threads, [&](int64_t i) { return static_cast<const char*>(x.at(i)); },
-      [&](int64_t i, int64_t from, int64_t to) {
+  for_rows(
+      rows, x.columns, threads, [&](int64_t i) { return static_cast<const X*>(x.at(i)); },
+      [&](int64_t i, int64_t k, int64_t end) {
         const X* const row = static_cast<const X*>(x.at(i));
         T* const place = out + i * x.columns;
         const auto factors = [&](int64_t k, Vec<T> v, auto load_factors) {
           if (!Scaled) return v;
           return scaled<T, Shifted>(v, load_factors(x.scale + k), load_factors((Shifted ? x.shift : x.scale) + k));
         };
-        int64_t k = from / size;
-        const int64_t end = to / size;
         for (; k + L <= end; k += L)
           store(place + k, factors(k, load_as<T>(row + k), [](const T* p) { return load(p); }));
         if (const int some = static_cast<int>(end - k))
@@ -81,9 +60,10 @@ void gather_rows(T* out, const Features<T>& x, int64_t rows, int threads) {
 void gather_bytes(char* out, const char* data, int64_t stride, int64_t row_bytes, const int64_t* order, int64_t rows,
                   int threads) {
   const auto at = [&](int64_t i) { return data + (order ? order[i] : i) * stride; };
-  for_pieces(rows, row_bytes, threads, at, [&](int64_t i, int64_t from, int64_t to) {
+  for_rows(rows, row_bytes, threads, at, [&](int64_t i, int64_t from, int64_t to) {
     char* place = out + i * row_bytes + from;
     const char* source = at(i) + from;
+    constexpr int64_t line = 64;  // of a known length it is a few instructions
     for (; to - from >= line; from += line, place += line, source += line) std::memcpy(place, source, line);
     std::memcpy(place, source, static_cast<std::size_t>(to - from));
   });

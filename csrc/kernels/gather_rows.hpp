@@ -1,8 +1,6 @@
 // out (rows, columns) = x[order] scale + shift: rows of features that lie anywhere, brought together and converted.
 //
-// A processor's own prefetching follows one row at a time, and each row begins somewhere else, so a copy row by row
-// waits for memory at the start of each. While eight rows are copied the next eight are fetched here, side by side: a
-// line of each in turn, evenly over the copy.
+// Rows are copied in pieces while the next ones are fetched (for_row_pieces in features.hpp).
 //
 // Numerics: a feature is converted to the type computed in, then multiplied, then added to, each rounded once (no fused
 // multiply-add): to the bit what NumPy makes of it. Without scale and shift, or where nothing is converted, bits are

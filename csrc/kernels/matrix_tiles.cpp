@@ -108,24 +108,12 @@ void copy_rows(T* out, const Operand<T>& a, int64_t first, int64_t count, int64_
   const int64_t stride = copied_stride<T>(depth), end = begin + depth;
   with_source(a, [&](const auto source) {
     if (!a.rows_adjoin) {
-      // Eight rows, a piece at a time, before each of which a line of each of the next eight is fetched.
-      using X = std::remove_cvref_t<decltype(*source.at(0, 0))>;
-      constexpr int64_t together = 8, line = std::max<int64_t>(64 / sizeof(X), L), piece = together * line;
-      for (int64_t r = 0; r < count; r += together) {
-        const X* next[together];
-        for (int64_t j = 0; j < together; ++j)
-          next[j] = source.at(first + std::min(r + together + j, count + following - 1), begin);
-        int64_t ahead = 0;
-        for (int64_t i = r; i < std::min(r + together, count); ++i, out += stride) {
-          const X* const row = source.at(first + i, 0);
-          for (int64_t k = begin; k < end; ahead += line) {
-            if (ahead < depth)
-              for (const X* p : next) prefetch_soon(p + ahead);
-            for (const int64_t to = std::min(k + piece, end); k < to; k += L)
-              store(out + k - begin, source.of(row, k, lanes_until<T>(k, end)));
-          }
-        }
-      }
+      for_row_pieces(
+          0, count, count + following - 1, depth, [&](int64_t r) { return source.at(first + r, begin); },
+          [&](int64_t r, int64_t k, int64_t to) {
+            const auto* const row = source.at(first + r, 0);
+            for (; k < to; k += L) store(out + r * stride + k, source.of(row, begin + k, lanes_until<T>(k, depth)));
+          });
       return;
     }
     for (int64_t k = begin; k < end; k += L) {
