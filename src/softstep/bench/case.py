@@ -36,8 +36,6 @@ class Work(NamedTuple):
     """Floating-point operations of the matrix products; exponentials and the like count as free."""
     in_place: bool = False
     """Whether the outputs are among the inputs."""
-    calls: int = 1
-    """How many calls of a kernel it takes."""
 
     @property
     def copied(self) -> int:

@@ -235,8 +235,8 @@ def scaling(
 ) -> list[Scaling]:
     """Time ours with one thread and with all of them, in turns, and so what the machine gains.
 
-    Two threads have to be 1.7 times as fast where a call takes one more than a millisecond, unless
-    that would take more than 0.8 of the memory's bandwidth: that is bound by memory. What has a
+    Two threads have to be 1.7 times as fast where one takes more than a millisecond, unless that
+    would take more than 0.8 of the memory's bandwidth: that is bound by memory. What has a
     variant with ``out=`` allocates its outputs without it.
     """
     loop, count = _native.module.multiply_add_loop, machine.threads
@@ -261,7 +261,7 @@ def scaling(
         gain = count * seconds["loop one"] / seconds["loop all"]
         counts = (
             count == 2
-            and seconds["one"] > FROM * works[name].calls
+            and seconds["one"] > FROM
             and seconds["one"] / SCALES_BY > seconds["memory"] / OF_BANDWIDTH
         )
         wanted = SCALES_BY if counts else None
