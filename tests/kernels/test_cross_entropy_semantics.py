@@ -349,6 +349,7 @@ def test_rows_of_weight_zero_without_a_softmax(module: ModuleType, dtype: Any) -
     ("options", "error", "text"),
     [
         ({"class_weight": [-1e-9, 1]}, ValueError, r"class_weight\[0\] is -1e-09"),
+        ({"class_weight": [1, np.inf]}, ValueError, r"class_weight\[1\] is inf"),
         ({"label_smoothing": 1.0000001}, ValueError, "label_smoothing is 1.0000001"),
         ({"target": [[-1e-9, 1]]}, ValueError, r"target\[0\]\[0\] is -1e-09"),
         ({"target": np.array([2**64 - 1], np.uint64)}, IndexError,
@@ -360,6 +361,19 @@ def test_rows_of_weight_zero_without_a_softmax(module: ModuleType, dtype: Any) -
 def test_what_came_is_named(options: dict[str, Any], error: type, text: str) -> None:
     with pytest.raises(error, match=text):
         kernels.cross_entropy(np.zeros((1, 2)), **{"target": [0], **options})
+
+
+@pytest.mark.parametrize(
+    ("options", "place"),
+    [
+        ({"class_weight": [1, 1e39]}, r"class_weight\[1\]"),
+        ({"sample_weight": np.array([1e39])}, r"sample_weight\[0\]"),
+        ({"target": [[0, 1e39]]}, r"target\[0\]\[1\]"),
+    ],
+)
+def test_what_float32_cannot_hold_is_named(options: dict[str, Any], place: str) -> None:
+    with pytest.raises(ValueError, match=place + r" is 1e\+39; .* finite in float32"):
+        kernels.cross_entropy(np.zeros((1, 2), np.float32), **{"target": [0], **options})
 
 
 def test_the_first_bad_label_is_named() -> None:

@@ -173,7 +173,7 @@ def exactly(error: IndexError, **given: Any) -> IndexError:
 def as_numbers(name: str, value: ArrayLike, dtype: np.dtype[Any]) -> Array:
     """Floats of any kind or integers as a C-contiguous, aligned array of `dtype`.
 
-    Copied if it is none; what is too large for `dtype` becomes infinite.
+    Copied if it is none. ValueError for what is finite, but too large for `dtype`.
     """
     array = value if type(value) is np.ndarray else as_array(name, value)
     if array.dtype != dtype:
@@ -183,7 +183,16 @@ def as_numbers(name: str, value: ArrayLike, dtype: np.dtype[Any]) -> Array:
                 "integers"
             )
         with np.errstate(over="ignore"):
-            array = array.astype(dtype)
+            converted = array.astype(dtype)
+        if array.dtype.kind == "f" and array.itemsize > dtype.itemsize:
+            lost = np.isinf(converted) & np.isfinite(array)
+            if lost.any():
+                at = np.unravel_index(lost.argmax(), lost.shape)
+                place = "".join(f"[{i}]" for i in at)
+                raise ValueError(
+                    f"{name}{place} is {array[at]}; accepted: numbers that are finite in {dtype}"
+                )
+        array = converted
     flags = array.flags
     if not (flags.c_contiguous and flags.aligned):
         array = np.array(array, order="C")
