@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import json
 import re
@@ -178,6 +179,34 @@ def test_what_has_to_scale(
     assert found.times == pytest.approx(one / 0.06)
     assert found.machine == pytest.approx(2 * 0.5 / 0.51)
     assert threads == [1, 2]
+
+
+@pytest.mark.parametrize(
+    ("one", "gains", "pauses"),
+    [
+        (0.1, [1.0, 1.2, 1.9], 2),
+        (0.1, [1.0] * 30, 24),  # two minutes of them at most
+        (0.0009, [1.0], 0),  # not held against the floor
+    ],
+)
+@pytest.mark.parametrize("hurry", [False, True])
+def test_scaling_waits_for_two_processors(
+    monkeypatch: pytest.MonkeyPatch, one: float, gains: list[float], pauses: int, hurry: bool
+) -> None:
+    plan = dataclasses.replace(QUICK, until=time.perf_counter() + 4.0) if hurry else QUICK
+    pauses = 0 if hurry else pauses
+    left = iter(gains)
+
+    def alternate(turns: dict[str, Call], plan: Plan) -> dict[str, float]:
+        loop = next(left)
+        return {"one": one, "all": one / loop, "loop one": loop, "loop all": 2, "memory": 0}
+
+    slept: list[float] = []
+    monkeypatch.setattr("softstep.bench.results.alternate", alternate)
+    monkeypatch.setattr("softstep.bench.limits.time.sleep", slept.append)
+    (found,) = scaling({"softstep": lambda: None}, {"softstep": Work(4)}, Machine(2, 1), plan)
+    assert slept == [5.0] * pauses
+    assert found.machine == found.times == gains[pauses]
 
 
 def test_nothing_of_it_is_imported_with_softstep() -> None:

@@ -24,6 +24,8 @@ LARGE = 2**28
 SMALL = 2**12
 SAMPLE = 0.003
 """Seconds that a sample takes, roughly."""
+PAUSE, PATIENCE = 5.0, 120.0
+"""Seconds of one pause in which others may give back a processor, and of all pauses at most."""
 
 
 class Bound(NamedTuple):
@@ -44,6 +46,7 @@ class Machine:
     def __init__(self, threads: int, samples: int = 7) -> None:
         self.threads = threads
         self.samples = samples
+        self._patience = PATIENCE
         self._rates: dict[tuple[str, int], float] = {}
 
     def read(self, footprint: int = 0) -> float:
@@ -87,6 +90,14 @@ class Machine:
 
         best = min((False, True), key=lambda streaming: self._best(lambda: call(streaming), 3))
         return lambda: call(best)
+
+    def wait(self, until: float) -> bool:
+        """Pause, for better times; False, at once, after two minutes of it or close to `until`."""
+        if self._patience <= 0 or time.perf_counter() + PAUSE > until:
+            return False
+        self._patience -= PAUSE
+        time.sleep(PAUSE)
+        return True
 
     def _rate(self, kind: str, footprint: int) -> float:
         size = min(max(footprint, SMALL), 2 * LARGE) if footprint else LARGE
