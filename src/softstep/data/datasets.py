@@ -161,7 +161,6 @@ class ArrayDataset(IndexedDataset):
         self.files = MappedFiles(self.tensors)
         self.scale = self._per_feature("scale", scale)
         self.shift = self._per_feature("shift", shift)
-        self._factors = self._for_each_feature()
 
     def _per_feature(self, name: str, value: ArrayLike | None) -> Any:
         """Give a scalar or (K,) array of the batches' type."""
@@ -247,7 +246,7 @@ class ArrayDataset(IndexedDataset):
         order = None if isinstance(rows, slice) else rows
         out = np.empty((len(flat) if order is None else len(order), flat.shape[1]), self.dtype)
         try:
-            gather_into(out, flat, order, *self._factors)
+            gather_into(out, flat, order, *self._for_each_feature())
         except IndexError:
             return None
         return out.reshape(len(out), *self.item_shape)
