@@ -181,20 +181,43 @@ def test_what_has_to_scale(
     assert threads == [1, 2]
 
 
+@pytest.mark.parametrize("others", [[], ["softstep out="]])
+def test_memory_is_new_where_results_are(
+    monkeypatch: pytest.MonkeyPatch, others: list[str]
+) -> None:
+    """A call with a variant that has ``out=`` allocates its results; that one does not."""
+    asked: list[bool] = []
+
+    def traffic(self: Machine, work: Work, fresh: bool) -> Call:
+        asked.append(fresh)
+        return list
+
+    monkeypatch.setattr(Machine, "traffic", traffic)
+    names = ["softstep", *others]
+    calls: dict[str, Call] = dict.fromkeys(names, list)
+    scaling(calls, dict.fromkeys(names, Work(4, 4)), Machine(2, 1), QUICK)
+    assert asked == ([True, False] if others else [False])
+
+
 @pytest.mark.parametrize(
     ("one", "gains", "pauses"),
     [
         (0.1, [1.0, 1.2, 1.9], 2),
         (0.1, [1.0] * 30, 24),  # two minutes of them at most
-        (0.0009, [1.0], 0),  # not held against the floor
+        (0.0009, [1.0], 0),  # too short for the floor
     ],
 )
-@pytest.mark.parametrize("hurry", [False, True])
+@pytest.mark.parametrize(("count", "hurry"), [(2, False), (2, True), (3, False)])
 def test_scaling_waits_for_two_processors(
-    monkeypatch: pytest.MonkeyPatch, one: float, gains: list[float], pauses: int, hurry: bool
+    monkeypatch: pytest.MonkeyPatch,
+    one: float,
+    gains: list[float],
+    pauses: int,
+    count: int,
+    hurry: bool,
 ) -> None:
     plan = dataclasses.replace(QUICK, until=time.perf_counter() + 4.0) if hurry else QUICK
-    pauses = 0 if hurry else pauses
+    pauses = 0 if hurry or count == 3 else pauses
     left = iter(gains)
 
     def alternate(turns: dict[str, Call], plan: Plan) -> dict[str, float]:
@@ -204,9 +227,11 @@ def test_scaling_waits_for_two_processors(
     slept: list[float] = []
     monkeypatch.setattr("softstep.bench.results.alternate", alternate)
     monkeypatch.setattr("softstep.bench.limits.time.sleep", slept.append)
-    (found,) = scaling({"softstep": lambda: None}, {"softstep": Work(4)}, Machine(2, 1), plan)
+    machine = Machine(count, 1)
+    (found,) = scaling({"softstep": lambda: None}, {"softstep": Work(4)}, machine, plan)
     assert slept == [5.0] * pauses
-    assert found.machine == found.times == gains[pauses]
+    assert found.times == gains[pauses]
+    assert found.machine == gains[pauses] * count / 2
 
 
 def test_nothing_of_it_is_imported_with_softstep() -> None:

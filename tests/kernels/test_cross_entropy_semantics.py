@@ -369,11 +369,22 @@ def test_what_came_is_named(options: dict[str, Any], error: type, text: str) -> 
         ({"class_weight": [1, 1e39]}, r"class_weight\[1\]"),
         ({"sample_weight": np.array([1e39])}, r"sample_weight\[0\]"),
         ({"target": [[0, 1e39]]}, r"target\[0\]\[1\]"),
+        ({"class_weight": np.array([np.longdouble("1e39"), 1])}, r"class_weight\[0\]"),
     ],
 )
 def test_what_float32_cannot_hold_is_named(options: dict[str, Any], place: str) -> None:
     with pytest.raises(ValueError, match=place + r" is 1e\+39; .* finite in float32"):
         kernels.cross_entropy(np.zeros((1, 2), np.float32), **{"target": [0], **options})
+
+
+def test_what_float32_cannot_hold_is_named_elsewhere() -> None:
+    x = np.ones((1, 2), np.float32)
+    with pytest.raises(ValueError, match=r"bias\[0\] is 1e\+39; .* finite in float32"):
+        kernels.linear(x, x, [1e39])
+    with pytest.raises(ValueError, match=r"scale is 1e\+39; .* finite in float32"):
+        kernels.gather_rows(x, [0], scale=1e39)
+    with pytest.raises(ValueError, match=r"shift\[1\] is -1e\+39; .* finite in float32"):
+        kernels.gather_rows(x, [0], shift=[0, -1e39])
 
 
 def test_the_first_bad_label_is_named() -> None:

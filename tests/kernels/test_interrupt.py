@@ -24,12 +24,17 @@ from softstep import kernels
 pytestmark = pytest.mark.skipif(os.name != "posix", reason="needs Linux or macOS: SIGINT")
 
 
+def taken_away() -> float:
+    """Seconds of processors that a hypervisor has given to others."""
+    if not os.path.exists("/proc/stat"):  # noqa: PTH110
+        return 0.0
+    with open("/proc/stat") as file:  # noqa: PTH123
+        return int(file.readline().split()[8]) / os.sysconf("SC_CLK_TCK")
+
+
 def clocks(process: int) -> dict[str, float]:
     """Seconds: the time of day, of processors taken away, and worked by each thread."""
-    seconds = {"time of day": time.time(), "taken away": 0.0}
-    if os.path.exists("/proc/stat"):  # noqa: PTH110
-        with open("/proc/stat") as file:  # noqa: PTH123
-            seconds["taken away"] = int(file.readline().split()[8]) / os.sysconf("SC_CLK_TCK")
+    seconds = {"time of day": time.time(), "taken away": taken_away()}
     folder = f"/proc/{process}/task"
     for thread in os.listdir(folder) if os.path.isdir(folder) else ():  # noqa: PTH112, PTH208
         with open(f"{folder}/{thread}/stat") as file:  # noqa: PTH123
@@ -43,6 +48,7 @@ import json, os, sys, time
 import numpy as np
 from softstep import _native, kernels
 
+{inspect.getsource(taken_away)}
 {inspect.getsource(clocks)}
 with _native.use(sys.argv[1]):
     rng = np.random.default_rng(1)
@@ -154,7 +160,8 @@ def interrupted(script: str, level: str, after: float) -> tuple[dict[str, Any], 
         time.sleep(after)
         assert process.poll() is None, "the call ended by itself: too short for this machine"
         sent = clocks(process.pid)
-        sent["time of day"] = time.time()  # to read the others may take some tenths of a second
+        # To read the threads' may take some tenths of a second.
+        sent |= {"time of day": time.time(), "taken away": taken_away()}
         process.send_signal(signal.SIGINT)
         text, _ = process.communicate(timeout=60)
     finally:
@@ -164,8 +171,8 @@ def interrupted(script: str, level: str, after: float) -> tuple[dict[str, Any], 
     caught = report["caught"]
     assert caught is not None, "the call ended without KeyboardInterrupt"
     passed = {name: seconds - sent.get(name, 0) for name, seconds in caught.items()}
-    delay, taken_away = passed.pop("time of day"), passed.pop("taken away")
-    return report, min(delay, max(delay - taken_away, *passed.values(), 0))
+    delay, lost = passed.pop("time of day"), passed.pop("taken away")
+    return report, min(delay, max(delay - lost, *passed.values(), 0))
 
 
 @pytest.mark.thread_counts(1, 2)

@@ -79,11 +79,12 @@ class Machine:
         With `fresh` outputs are new memory in each call, whose pages the system clears first.
         """
         read, copy = _native.module.read_stream, _native.module.copy_stream
-        rest, source, target = _buffer(work.moved), _buffer(work.copied), _buffer(work.copied)
+        rest, source = _buffer(work.moved), _buffer(work.copied)
+        target = None if fresh else _buffer(work.copied)
 
         def call(streaming: bool) -> None:
             if work.copied:
-                new = np.empty_like(source) if fresh else target
+                new = np.empty_like(source) if target is None else target
                 copy(new, source, streaming, 1, self.threads)
             if work.moved:
                 read(rest, 1, self.threads)

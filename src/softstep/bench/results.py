@@ -245,7 +245,8 @@ def scaling(
         traffic = machine.traffic(works[name], fresh=f"{name} out=" in calls)
         found = _scaling(name, call, traffic, machine, plan)
         while (
-            found.machine < SCALES_BY < machine.threads
+            machine.threads == 2
+            and found.machine < SCALES_BY
             and found.one > FROM
             and machine.wait(plan.until)
         ):

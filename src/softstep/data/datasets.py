@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import ArrayLike, DTypeLike, NDArray
 
 from softstep.data.mapped import MappedFiles
-from softstep.kernels._arrays import as_dtype, as_targets
+from softstep.kernels._arrays import as_dtype, as_targets, cast
 from softstep.kernels.gather_rows import gather_into
 
 __all__ = ["ArrayDataset", "Arrays", "Batch", "Dataset", "IndexedDataset", "at_epoch"]
@@ -175,7 +175,7 @@ class ArrayDataset(IndexedDataset):
             )
         if not np.isfinite(array).all():
             raise ValueError(f"{name} must be finite")
-        return array.astype(self.dtype)[()]
+        return cast(name, array, self.dtype)[()]
 
     def _for_each_feature(self) -> tuple[NDArray[Any] | None, NDArray[Any] | None]:
         """Return scale and shift as the kernel takes them."""

@@ -31,6 +31,21 @@ def as_array(name: str, value: ArrayLike) -> Array:
         ) from error
 
 
+def cast(name: str, array: Array, dtype: Any) -> Array:
+    """Return the array in another dtype; ValueError for what is finite, but too large for that."""
+    try:
+        with np.errstate(over="raise"):
+            return array.astype(dtype, copy=False)
+    except FloatingPointError:
+        with np.errstate(over="ignore"):
+            lost = np.isinf(array.astype(dtype)) & np.isfinite(array)
+        at = np.unravel_index(lost.argmax(), lost.shape)
+        place = "".join(f"[{i}]" for i in at)
+        raise ValueError(
+            f"{name}{place} is {array[at]!s}; accepted: numbers that are finite in {dtype}"
+        ) from None
+
+
 def as_float(
     name: str,
     value: ArrayLike,
@@ -65,7 +80,7 @@ def as_float(
             raise TypeError(
                 f"{name} has dtype {array.dtype}; accepted: {like.dtype}, as {like_name}"
             )
-        array = array.astype(like.dtype)
+        array = cast(name, array, like.dtype)
     if contiguous:
         flags = array.flags
         if not (flags.c_contiguous and flags.aligned):
@@ -143,9 +158,8 @@ def _per_feature(name: str, value: ArrayLike, columns: int, dtype: Any) -> Array
         raise TypeError(
             f"{name} has dtype {array.dtype}; accepted: a number, or an array of floats"
         )
-    if array.ndim == 0:
-        return np.full(columns, array, dtype)
-    return np.ascontiguousarray(array, dtype)
+    array = cast(name, array, dtype)
+    return np.full(columns, array) if array.ndim == 0 else np.ascontiguousarray(array)
 
 
 def as_targets(name: str, value: ArrayLike) -> NDArray[np.int64]:
@@ -182,17 +196,7 @@ def as_numbers(name: str, value: ArrayLike, dtype: np.dtype[Any]) -> Array:
                 f"{name} has dtype {array.dtype}; accepted: float16, bfloat16, float32, float64, "
                 "integers"
             )
-        with np.errstate(over="ignore"):
-            converted = array.astype(dtype)
-        if array.dtype.kind == "f" and array.itemsize > dtype.itemsize:
-            lost = np.isinf(converted) & np.isfinite(array)
-            if lost.any():
-                at = np.unravel_index(lost.argmax(), lost.shape)
-                place = "".join(f"[{i}]" for i in at)
-                raise ValueError(
-                    f"{name}{place} is {array[at]}; accepted: numbers that are finite in {dtype}"
-                )
-        array = converted
+        array = cast(name, array, dtype)
     flags = array.flags
     if not (flags.c_contiguous and flags.aligned):
         array = np.array(array, order="C")

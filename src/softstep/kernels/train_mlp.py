@@ -62,7 +62,7 @@ def train_mlp(
     x : array_like, (n, K), uint8, int8, float16, bfloat16, float32 or float64
     target : array_like of any integer dtype, (n,)
     order : array_like of integers, (m,)
-        As `train_softmax_regression`.
+        The rows, in this order; each may come any number of times. Minibatches are cut from it.
     parameters : sequence of ndarray, float32 or float64
         ``weight_1, bias_1, weight_2, bias_2, ...``: weights (outputs, inputs), the inputs of the
         first being K and those of each other the outputs of the one before; biases (outputs,), or
@@ -81,8 +81,12 @@ def train_mlp(
     rule : OptimizerRule, optional
         Another optimizer, in the place of SGD and its arguments above; each of its states is a
         sequence of arrays like the parameters.
-    max_norm, scale, shift, threads
-        As `train_softmax_regression`.
+    max_norm : float, optional
+        Clip the gradient of each minibatch to this global norm; greater than 0.
+    scale, shift : float or array_like, (K,), optional
+        Train on ``x * scale + shift``, computed as the features are read.
+    threads : int, optional
+        See `softstep.threads`.
 
     Returns
     -------
@@ -91,8 +95,14 @@ def train_mlp(
 
     Raises
     ------
-    TypeError, ValueError, IndexError, FloatingPointError, KeyboardInterrupt
-        As `train_softmax_regression`.
+    TypeError, ValueError
+        An argument has another dtype, shape or value than those above; nothing has changed.
+    IndexError
+        A row number or a class is out of range; nothing has changed.
+    FloatingPointError
+        A feature or a loss was not finite; its minibatch has not been applied.
+    KeyboardInterrupt
+        Ctrl-C: between minibatches, so that each is applied as a whole or not at all.
 
     References
     ----------
