@@ -145,6 +145,7 @@ def test_targets() -> None:
         ((X,), {"item_shape": (3, 5)}, ValueError, "item_shape must hold the 12 features"),
         ((X,), {"scale": np.ones(5)}, ValueError, r"scale must be a number or .* \(12,\)"),
         ((X,), {"shift": np.nan}, ValueError, "shift must be finite"),
+        ((X.astype(np.uint8),), {"scale": 1e39}, ValueError, r"scale is 1e\+39; .* in float32"),
         ((X,), {"scale": "1"}, ValueError, "scale must be a number"),
         ((X,), {"dtype": "f2"}, ValueError, "dtype must be float32 or float64, got float16"),
         ((X,), {"dtype": ",loat32"}, ValueError, "dtype must be float32 or float64, got ,loat32"),
