@@ -13,7 +13,7 @@ template <class At, class Copy>
 void for_rows(int64_t rows, int64_t size, int threads, At at, Copy copy) {
   if (size == 0) return;  // there may be more such rows than could be counted
   const int64_t bytes = size * static_cast<int64_t>(sizeof(*at(0)));
-  const RowTiles tiles(rows, (bytes + 3) / 4);
+  const RowTiles tiles(rows, (bytes + 3) / 4, rows_together);
   const Team team(threads, static_cast<double>(rows) * static_cast<double>(bytes) * 0.1);
   for_tiles(tiles.count, team,
             [&](int64_t tile, int) { for_row_pieces(tiles.begin(tile), tiles.end(tile), rows - 1, size, at, copy); });

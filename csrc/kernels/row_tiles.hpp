@@ -1,5 +1,5 @@
 // How row-wise kernels cut a matrix: whole rows, about 64 KB of float32 a tile, a multiple of 64 rows where rows are
-// short.
+// short, of `together` where they are not.
 #pragma once
 
 #include "parallel.hpp"
@@ -9,9 +9,10 @@ namespace softstep {
 struct RowTiles {
   int64_t rows, columns, height, count;
 
-  RowTiles(int64_t rows, int64_t columns) : rows(rows), columns(columns) {
+  RowTiles(int64_t rows, int64_t columns, int64_t together = 1) : rows(rows), columns(columns) {
     height = 16384 / (columns > 0 ? columns : 1);
-    height = height >= 64 ? height / 64 * 64 : height > 0 ? height : 1;
+    if (height >= 64) together = 64;
+    height = height >= together ? height / together * together : together;
     count = (rows + height - 1) / height;
   }
   int64_t begin(int64_t tile) const { return tile * height; }

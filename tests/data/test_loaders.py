@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -216,6 +217,48 @@ def test_loader_longer_than_its_blocks(size: int) -> None:
     n = 20_001
     loader = DataLoader(ArrayDataset(np.arange(n), np.arange(n)), size, shuffle=True, seed=3)
     assert np.array_equal(np.concatenate([y for _, y in loader]), permutation(n, 3, 0)[:])
+
+
+@pytest.mark.parametrize("size", [1, 7, 150, 333, 334, 1500])
+@pytest.mark.parametrize(
+    "how",
+    [{}, {"shuffle": True}, {"replacement": True}, {"sampler": np.arange(2000)[::-3]}],
+    ids=lambda how: next(iter(how), "in order"),
+)
+def test_batches_that_are_read_together(size: int, how: dict[str, Any]) -> None:
+    """Some 334 rows are read in one call: to the bit what is read batch by batch, and no views."""
+    x = np.random.default_rng(0).integers(0, 256, (2000, 784), np.uint8)
+    data = ArrayDataset(x, np.arange(2000), scale=1 / 255, item_shape=(28, 28))
+    loader = DataLoader(data, size, seed=1, **how)
+    seen: list[Any] = []
+    for rows, (features, numbers) in loader.numbered():
+        expected = np.arange(rows.start, rows.stop) if isinstance(rows, slice) else rows
+        assert equal(numbers, expected)
+        assert equal(features, data.take(rows)[0])
+        assert not any(np.shares_memory(features, before) for before in seen[-3:])
+        assert features.flags.writeable
+        seen.append(features)
+    assert len(seen) == len(loader)
+
+
+def test_what_is_read_batch_by_batch(tmp_path: Path) -> None:
+    """A data set of one's own, and a file: what they do for a batch may depend on it."""
+
+    class Asked(ArrayDataset):
+        def take(self, rows: slice | NDArray[np.int64]) -> tuple[NDArray[Any], ...]:
+            batch = super().take(rows)
+            asked.append(len(batch[0]))
+            return batch
+
+    asked: list[int] = []
+    for shuffle in (False, True):
+        list(DataLoader(Asked(X, Y), 20, shuffle=shuffle))
+    assert asked == 2 * [20, 20, 10]
+    mapped = np.lib.format.open_memmap(tmp_path / "x.npy", "w+", np.float32, (50, 12))
+    rows = iter(DataLoader(ArrayDataset(mapped, Y), 20))
+    next(rows)
+    mapped[20:] = 1
+    assert (next(rows)[0] == 1).all()
 
 
 def test_epochs() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import operator
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any, Protocol, TypeAlias
@@ -10,7 +11,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from softstep.data._permutation import Permutation, permutation
-from softstep.data.datasets import Batch, Dataset, at_epoch
+from softstep.data.datasets import ArrayDataset, Batch, Dataset, at_epoch
 from softstep.data.draws import draws
 
 __all__ = ["DataLoader", "Sampler"]
@@ -19,6 +20,7 @@ Sampler: TypeAlias = Iterable[int] | Callable[[int], Iterable[int]]
 """Row numbers, or a function that gives those of an epoch."""
 
 _ORDER_ROWS = 8192  # how much of the order is computed at a time: cheap per row, and 64 KiB
+_READ_BYTES = 1 << 20  # features of small batches read in one call: as much as caches hold
 
 
 def integer(name: str, value: Any, least: int) -> int:
@@ -83,6 +85,37 @@ class _Drawn:
         return (numbers * self.n).astype(np.int64)
 
 
+def _rows_at_once(dataset: Dataset) -> int:
+    """How many rows may be read at a time, to be cut into batches.
+
+    Of arrays in memory, whose rows do not depend on each other. Files are read, and looked at, for
+    each batch; and what other data sets do for one, and what it costs, is theirs to know.
+    """
+    if type(dataset) is not ArrayDataset or dataset.is_mapped:
+        return 1
+    row = math.prod(dataset.item_shape) * dataset.dtype.itemsize
+    return min(_READ_BYTES // max(row, 1), _ORDER_ROWS)
+
+
+def _parts(rows: _Order | None, stop: int, size: int) -> Iterator[slice | NDArray[np.int64]]:
+    """Cut the first `stop` rows of a pass into parts of `size`."""
+    if rows is None:
+        for start in range(0, stop, size):
+            yield slice(start, min(start + size, stop))
+        return
+    block = size * max(1, _ORDER_ROWS // size)
+    for first in range(0, stop, block):
+        order = rows.take(first, min(first + block, stop))
+        for start in range(0, len(order), size):
+            yield order[start : start + size]
+
+
+def _part_of(rows: slice | NDArray[np.int64], start: int, stop: int) -> slice | NDArray[np.int64]:
+    if isinstance(rows, slice):
+        return slice(rows.start + start, min(rows.start + stop, rows.stop))
+    return rows[start:stop]
+
+
 class DataLoader:
     """Batches of a data set, as often as they are asked for.
 
@@ -123,6 +156,12 @@ class DataLoader:
         once or, at a pass, gives no integers.
     IndexError
         At a pass: a row of the sampler is not from 0 to ``len(dataset) - 1``.
+
+    Notes
+    -----
+    Small batches of an `ArrayDataset` in memory are read several at a time, up to 1 MB of features,
+    and are parts of one array. What is changed in the data set during a pass may come some batches
+    later.
 
     Examples
     --------
@@ -219,17 +258,15 @@ class DataLoader:
         size = self.batch_size
         n = len(dataset) if rows is None else len(rows)
         stop = min(n, self._batch_count(n) * size)
-        if rows is None:
-            for start in range(0, stop, size):
-                part = slice(start, min(start + size, stop))
-                yield part, dataset.take(part)
-            return
-        block = size * max(1, _ORDER_ROWS // size)
-        for first in range(0, stop, block):
-            order = rows.take(first, min(first + block, stop))
-            for start in range(0, len(order), size):
-                part_of_order = order[start : start + size]
-                yield part_of_order, dataset.take(part_of_order)
+        together = size * max(1, _rows_at_once(dataset) // size)
+        for part in _parts(rows, stop, together):
+            read = dataset.take(part)
+            if together == size:
+                yield part, read
+                continue
+            for start in range(0, len(read[0]), size):
+                rows_of_batch = _part_of(part, start, start + size)
+                yield rows_of_batch, tuple([array[start : start + size] for array in read])
 
     def __repr__(self) -> str:
         how = "replacement=True" if self.replacement else f"shuffle={self.shuffle}"
