@@ -1,22 +1,53 @@
 #include "kernels/gather_rows.hpp"
 
+#include <algorithm>
 #include <cstring>
 
+#include "kernels/row_stream.hpp"
 #include "kernels/row_tiles.hpp"
 
 namespace softstep {
 
 namespace {
 
-// copy(row, from, to): elements from .. to - 1 of each row, whose `size` elements begin at at(row).
+// copy(past, row, from, to): elements from .. to - 1 of each row, whose `size` elements begin at at(row) and become
+// `result` bytes; past the caches if `past` says so.
 template <class At, class Copy>
-void for_rows(int64_t rows, int64_t size, int threads, At at, Copy copy) {
+void for_rows(int64_t rows, int64_t size, int64_t result, int threads, At at, Copy copy) {
   if (size == 0) return;  // there may be more such rows than could be counted
   const int64_t bytes = size * static_cast<int64_t>(sizeof(*at(0)));
   const RowTiles tiles(rows, (bytes + 3) / 4, rows_together);
   const Team team(threads, static_cast<double>(rows) * static_cast<double>(bytes) * 0.1);
-  for_tiles(tiles.count, team,
-            [&](int64_t tile, int) { for_row_pieces(tiles.begin(tile), tiles.end(tile), rows - 1, size, at, copy); });
+  const auto run = [&]<bool Past>(std::bool_constant<Past> past) {
+    for_tiles(
+        tiles.count, team,
+        [&](int64_t tile, int) {
+          for_row_pieces(tiles.begin(tile), tiles.end(tile), rows - 1, size, at,
+                         [&](int64_t row, int64_t from, int64_t to)
+                             SOFTSTEP_INLINE_LAMBDA { copy(past, row, from, to); });
+        },
+        [](int) {
+          if (Past) stream_fence();
+        });
+  };
+  if (rows * result >= larger_than_caches) run(std::true_type{});
+  else run(std::false_type{});
+}
+
+// Those of a row's vectors of L elements that begin in from .. to - 1, by whole(k), and what is before the first and
+// after the last of them, by some(k, count). What goes past the caches must be aligned: `place` is where the row goes.
+template <int L, bool Past, class P, class Whole, class Some>
+SOFTSTEP_INLINE void for_vectors(const P* place, int64_t from, int64_t to, int64_t size, Whole whole, Some some) {
+  int64_t head = 0;
+  if constexpr (Past) {
+    const auto off = static_cast<int64_t>(reinterpret_cast<std::uintptr_t>(place) % vector_bytes / sizeof(P));
+    head = std::min(off ? L - off : 0, size);
+  }
+  const int64_t tail = head + (size - head) / L * L;
+  if (Past && from == 0 && head > 0) some(0, static_cast<int>(head));
+  const int64_t begin = from <= head ? head : head + (from - head + L - 1) / L * L, end = std::min(to, tail);
+  for (int64_t k = begin; k < end; k += L) whole(k);
+  if (to == size && tail < size) some(tail, static_cast<int>(size - tail));
 }
 
 template <class T, bool Shifted>
@@ -27,23 +58,28 @@ SOFTSTEP_INLINE Vec<T> scaled(std::type_identity_t<Vec<T>> x, std::type_identity
 
 template <class T, class X, bool Scaled, bool Shifted>
 void convert_rows(T* out, const Features<T>& x, int64_t rows, int threads) {
-  constexpr int L = lanes<T>;
-  for_rows(
-      rows, x.columns, threads, [&](int64_t i) { return static_cast<const X*>(x.at(i)); },
-      [&](int64_t i, int64_t k, int64_t end) {
-        const X* const row = static_cast<const X*>(x.at(i));
-        T* const place = out + i * x.columns;
-        const auto factors = [&](int64_t k, Vec<T> v, auto load_factors) {
-          if (!Scaled) return v;
-          return scaled<T, Shifted>(v, load_factors(x.scale + k), load_factors((Shifted ? x.shift : x.scale) + k));
-        };
-        for (; k + L <= end; k += L)
-          store(place + k, factors(k, load_as<T>(row + k), [](const T* p) { return load(p); }));
-        if (const int some = static_cast<int>(end - k))
-          store_partial(
-              place + k,
-              factors(k, load_as_range<T>(row + k, 0, some), [&](const T* p) { return load_partial(p, some); }), some);
-      });
+  const int64_t K = x.columns;
+  const auto at = [&](int64_t i) { return static_cast<const X*>(x.at(i)); };
+  for_rows(rows, K, K * static_cast<int64_t>(sizeof(T)), threads, at,
+           [&]<bool Past>(std::bool_constant<Past>, int64_t i, int64_t from, int64_t to) {
+             const X* const row = at(i);
+             T* const place = out + i * K;
+             const auto factors = [&](int64_t k, Vec<T> v, auto load_factors) {
+               if (!Scaled) return v;
+               return scaled<T, Shifted>(v, load_factors(x.scale + k), load_factors((Shifted ? x.shift : x.scale) + k));
+             };
+             for_vectors<lanes<T>, Past>(
+                 place, from, to, K,
+                 [&](int64_t k) SOFTSTEP_INLINE_LAMBDA {
+                   const auto v = factors(k, load_as<T>(row + k), [](const T* p) { return load(p); });
+                   if (Past) store_streaming<T>(place + k, v);
+                   else store(place + k, v);
+                 },
+                 [&](int64_t k, int count) {
+                   const auto load_some = [&](const T* p) { return load_partial(p, count); };
+                   store_partial(place + k, factors(k, load_as_range<T>(row + k, 0, count), load_some), count);
+                 });
+           });
 }
 
 }  // namespace
@@ -60,13 +96,20 @@ void gather_rows(T* out, const Features<T>& x, int64_t rows, int threads) {
 void gather_bytes(char* out, const char* data, int64_t stride, int64_t row_bytes, const int64_t* order, int64_t rows,
                   int threads) {
   const auto at = [&](int64_t i) { return data + (order ? order[i] : i) * stride; };
-  for_rows(rows, row_bytes, threads, at, [&](int64_t i, int64_t from, int64_t to) {
-    char* place = out + i * row_bytes + from;
-    const char* source = at(i) + from;
-    constexpr int64_t line = 64;  // of a known length it is a few instructions
-    for (; to - from >= line; from += line, place += line, source += line) std::memcpy(place, source, line);
-    std::memcpy(place, source, static_cast<std::size_t>(to - from));
-  });
+  for_rows(rows, row_bytes, row_bytes, threads, at,
+           [&]<bool Past>(std::bool_constant<Past>, int64_t i, int64_t from, int64_t to) {
+             char* const place = out + i * row_bytes;
+             const char* const source = at(i);
+             for_vectors<vector_bytes, Past>(
+                 place, from, to, row_bytes,
+                 [&](int64_t k) SOFTSTEP_INLINE_LAMBDA {
+                   Vec<float> v;
+                   std::memcpy(&v, source + k, sizeof v);
+                   if (Past) store_streaming<float>(reinterpret_cast<float*>(place + k), v);
+                   else std::memcpy(place + k, &v, sizeof v);
+                 },
+                 [&](int64_t k, int count) { std::memcpy(place + k, source + k, static_cast<std::size_t>(count)); });
+           });
 }
 
 template void gather_rows(float*, const Features<float>&, int64_t, int);

@@ -1,6 +1,7 @@
 // out (rows, columns) = x[order] scale + shift: rows of features that lie anywhere, brought together and converted.
 //
-// Rows are copied in pieces while the next ones are fetched (for_row_pieces in features.hpp).
+// Rows are copied in pieces while the next ones are fetched (for_row_pieces in features.hpp). What is larger than the
+// caches goes past them: otherwise its lines would be read before they are written, a third of the traffic.
 //
 // Numerics: a feature is converted to the type computed in, then multiplied, then added to, each rounded once (no fused
 // multiply-add): to the bit what NumPy makes of it. Without scale and shift, or where nothing is converted, bits are

@@ -15,6 +15,9 @@
 
 namespace softstep {
 
+// Results of as many bytes are written past them.
+constexpr int64_t larger_than_caches = int64_t{8} << 20;
+
 // What makes exponentials into softmax, or into its gradient.
 template <class T>
 struct Times {
@@ -101,9 +104,9 @@ class RowStreams {
   };
 
   static bool is_large(int64_t rows, int64_t n) {
-    constexpr int64_t most_of_a_row = int64_t{256} << 10, least = int64_t{8} << 20;
+    constexpr int64_t most_of_a_row = int64_t{256} << 10;
     const int64_t bytes = n * static_cast<int64_t>(sizeof(T));
-    return bytes <= most_of_a_row && rows * bytes >= least;
+    return bytes <= most_of_a_row && rows * bytes >= larger_than_caches;
   }
 
   int64_t size_;

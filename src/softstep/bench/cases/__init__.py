@@ -8,6 +8,7 @@ from softstep.bench.case import Case, Figure
 from softstep.bench.cases import (
     cross_entropy,
     figures,
+    gather_rows,
     linear,
     linear_cross_entropy,
     loaders,
@@ -29,6 +30,7 @@ TIMED: tuple[Case[Any], ...] = (
     *linear_cross_entropy.CASES,
     *losses.CASES,
     *optimizers.CASES,
+    *gather_rows.CASES,
     *loaders.CASES,
 )
 """Those that are timed in turns with peers."""
