@@ -65,20 +65,21 @@ struct Features {
   }
 };
 
+constexpr int64_t rows_together = 8;
+
 // visit(row, from, to): elements from .. to - 1 of rows first .. end - 1, whose `size` elements begin at at(row); eight
 // lines of memory at a time, or what is left of a row. A processor's own prefetching follows one row at a time, and
 // each begins somewhere else: so the next eight, none beyond `last`, are fetched side by side, a line of each before a
 // piece.
-constexpr int64_t rows_together = 8;
 template <class At, class Visit>
 SOFTSTEP_INLINE void for_row_pieces(int64_t first, int64_t end, int64_t last, int64_t size, At at, Visit visit) {
   using X = std::remove_cvref_t<decltype(*at(first))>;
-  constexpr int64_t together = rows_together, line = 64 / sizeof(X), piece = 8 * line;
-  for (; first < end; first += together) {
-    const X* next[together];
-    for (int64_t i = 0; i < together; ++i) next[i] = at(std::min(first + together + i, last));
+  constexpr int64_t line = 64 / sizeof(X), piece = 8 * line;
+  for (; first < end; first += rows_together) {
+    const X* next[rows_together];
+    for (int64_t i = 0; i < rows_together; ++i) next[i] = at(std::min(first + rows_together + i, last));
     int64_t ahead = 0;
-    for (int64_t row = first; row < std::min(first + together, end); ++row)
+    for (int64_t row = first; row < std::min(first + rows_together, end); ++row)
       for (int64_t from = 0; from < size; from += piece, ahead += line) {
         if (ahead < size)
           for (const X* p : next) prefetch_soon(p + ahead);

@@ -3,7 +3,6 @@
 #include <algorithm>
 #include <cstring>
 
-#include "kernels/row_stream.hpp"
 #include "kernels/row_tiles.hpp"
 
 namespace softstep {
@@ -30,21 +29,20 @@ void for_rows(int64_t rows, int64_t size, int64_t result, int threads, At at, Co
           if (Past) stream_fence();
         });
   };
-  if (rows * result >= larger_than_caches) run(std::true_type{});
+  // The ends of rows go through the caches, and with shorter vectors parts of lines would: slower than everything.
+  constexpr int64_t long_row = 2048;
+  constexpr bool whole_lines = vector_bytes == 64;
+  if (whole_lines && result >= long_row && rows * result >= larger_than_caches) run(std::bool_constant<whole_lines>{});
   else run(std::false_type{});
 }
 
-// Those of a row's vectors of L elements that begin in from .. to - 1, by whole(k), and what is before the first and
-// after the last of them, by some(k, count). What goes past the caches must be aligned: `place` is where the row goes.
-template <int L, bool Past, class P, class Whole, class Some>
-SOFTSTEP_INLINE void for_vectors(const P* place, int64_t from, int64_t to, int64_t size, Whole whole, Some some) {
-  int64_t head = 0;
-  if constexpr (Past) {
-    const auto off = static_cast<int64_t>(reinterpret_cast<std::uintptr_t>(place) % vector_bytes / sizeof(P));
-    head = std::min(off ? L - off : 0, size);
-  }
-  const int64_t tail = head + (size - head) / L * L;
-  if (Past && from == 0 && head > 0) some(0, static_cast<int>(head));
+// A row's vectors of L elements that begin in from .. to - 1, at aligned places of the result, by whole(k), and what is
+// before the first and after the last of them, by some(k, count). `place` is where the row goes.
+template <int L, class P, class Whole, class Some>
+SOFTSTEP_INLINE void for_aligned(const P* place, int64_t from, int64_t to, int64_t size, Whole whole, Some some) {
+  const auto off = static_cast<int64_t>(reinterpret_cast<std::uintptr_t>(place) % vector_bytes / sizeof(P));
+  const int64_t head = std::min(off ? L - off : 0, size), tail = head + (size - head) / L * L;
+  if (from == 0 && head > 0) some(0, static_cast<int>(head));
   const int64_t begin = from <= head ? head : head + (from - head + L - 1) / L * L, end = std::min(to, tail);
   for (int64_t k = begin; k < end; k += L) whole(k);
   if (to == size && tail < size) some(tail, static_cast<int>(size - tail));
@@ -68,17 +66,22 @@ void convert_rows(T* out, const Features<T>& x, int64_t rows, int threads) {
                if (!Scaled) return v;
                return scaled<T, Shifted>(v, load_factors(x.scale + k), load_factors((Shifted ? x.shift : x.scale) + k));
              };
-             for_vectors<lanes<T>, Past>(
-                 place, from, to, K,
-                 [&](int64_t k) SOFTSTEP_INLINE_LAMBDA {
-                   const auto v = factors(k, load_as<T>(row + k), [](const T* p) { return load(p); });
-                   if (Past) store_streaming<T>(place + k, v);
-                   else store(place + k, v);
-                 },
-                 [&](int64_t k, int count) {
-                   const auto load_some = [&](const T* p) { return load_partial(p, count); };
-                   store_partial(place + k, factors(k, load_as_range<T>(row + k, 0, count), load_some), count);
-                 });
+             const auto whole = [&](int64_t k) SOFTSTEP_INLINE_LAMBDA {
+               return factors(k, load_as<T>(row + k), [](const T* p) { return load(p); });
+             };
+             const auto some = [&](int64_t k, int count) {
+               const auto load_some = [&](const T* p) { return load_partial(p, count); };
+               store_partial(place + k, factors(k, load_as_range<T>(row + k, 0, count), load_some), count);
+             };
+             constexpr int L = lanes<T>;
+             if constexpr (Past) {
+               for_aligned<L>(
+                   place, from, to, K,
+                   [&](int64_t k) SOFTSTEP_INLINE_LAMBDA { store_streaming<T>(place + k, whole(k)); }, some);
+             } else {
+               for (; from + L <= to; from += L) store(place + from, whole(from));
+               if (from < to) some(from, static_cast<int>(to - from));
+             }
            });
 }
 
@@ -100,15 +103,23 @@ void gather_bytes(char* out, const char* data, int64_t stride, int64_t row_bytes
            [&]<bool Past>(std::bool_constant<Past>, int64_t i, int64_t from, int64_t to) {
              char* const place = out + i * row_bytes;
              const char* const source = at(i);
-             for_vectors<vector_bytes, Past>(
-                 place, from, to, row_bytes,
-                 [&](int64_t k) SOFTSTEP_INLINE_LAMBDA {
-                   Vec<float> v;
-                   std::memcpy(&v, source + k, sizeof v);
-                   if (Past) store_streaming<float>(reinterpret_cast<float*>(place + k), v);
-                   else std::memcpy(place + k, &v, sizeof v);
-                 },
-                 [&](int64_t k, int count) { std::memcpy(place + k, source + k, static_cast<std::size_t>(count)); });
+             const auto some = [&](int64_t k, int64_t count) {
+               std::memcpy(place + k, source + k, static_cast<std::size_t>(count));
+             };
+             if constexpr (Past) {
+               for_aligned<vector_bytes>(
+                   place, from, to, row_bytes,
+                   [&](int64_t k) SOFTSTEP_INLINE_LAMBDA {
+                     Vec<float> v;
+                     std::memcpy(&v, source + k, sizeof v);
+                     store_streaming<float>(reinterpret_cast<float*>(place + k), v);
+                   },
+                   some);
+             } else {
+               constexpr int64_t line = 64;  // of a known length it is a few instructions
+               for (; from + line <= to; from += line) std::memcpy(place + from, source + from, line);
+               some(from, to - from);
+             }
            });
 }
 

@@ -1,7 +1,8 @@
 // out (rows, columns) = x[order] scale + shift: rows of features that lie anywhere, brought together and converted.
 //
-// Rows are copied in pieces while the next ones are fetched (for_row_pieces in features.hpp). What is larger than the
-// caches goes past them: otherwise its lines would be read before they are written, a third of the traffic.
+// Rows are copied in pieces while the next ones are fetched (for_row_pieces in features.hpp). Long rows of a result
+// that is larger than the caches go past them, where a vector is a line: otherwise each line would be read before it is
+// written, a third of the traffic.
 //
 // Numerics: a feature is converted to the type computed in, then multiplied, then added to, each rounded once (no fused
 // multiply-add): to the bit what NumPy makes of it. Without scale and shift, or where nothing is converted, bits are

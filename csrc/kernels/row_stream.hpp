@@ -15,9 +15,6 @@
 
 namespace softstep {
 
-// Results of as many bytes are written past them.
-constexpr int64_t larger_than_caches = int64_t{8} << 20;
-
 // What makes exponentials into softmax, or into its gradient.
 template <class T>
 struct Times {

@@ -1,5 +1,5 @@
 // How row-wise kernels cut a matrix: whole rows, about 64 KB of float32 a tile, a multiple of 64 rows where rows are
-// short, of `together` where they are not.
+// short, or else of `together` if there are as many.
 #pragma once
 
 #include "parallel.hpp"
@@ -12,7 +12,7 @@ struct RowTiles {
   RowTiles(int64_t rows, int64_t columns, int64_t together = 1) : rows(rows), columns(columns) {
     height = 16384 / (columns > 0 ? columns : 1);
     if (height >= 64) together = 64;
-    height = height >= together ? height / together * together : together;
+    height = height >= together ? height / together * together : height > 0 ? height : 1;
     count = (rows + height - 1) / height;
   }
   int64_t begin(int64_t tile) const { return tile * height; }

@@ -209,8 +209,9 @@ SOFTSTEP_INLINE void store_partial(T* p, std::type_identity_t<Vec<T>> v, int cou
 #endif
 }
 
-// Past the caches: for results that are larger than they are. `p` must be aligned to a vector; finish with
-// stream_fence().
+// Past the caches: for results that are larger than they are, which those of so many bytes are taken to be. `p` must be
+// aligned to a vector; finish with stream_fence().
+constexpr std::int64_t larger_than_caches = std::int64_t{8} << 20;
 template <class T>
 SOFTSTEP_INLINE void store_streaming(T* p, std::type_identity_t<Vec<T>> v) {
 #if defined(__AVX512F__)

@@ -92,25 +92,32 @@ def test_rows_of_any_numbers_as_they_are(kind: str, threads: int, rng: np.random
         assert out.tobytes() == x[order].tobytes()
 
 
-@pytest.mark.parametrize("columns", [1, 3, 17, 128, 129, 784, 5000])
-@pytest.mark.parametrize("kind", ["u1", "i2", "f4", "f8"])
+@pytest.mark.parametrize("columns", [1, 17, 511, 512, 529, 784, 5000])
+@pytest.mark.parametrize(
+    ("kind", "dtype"),
+    [("u1", "u1"), ("i2", "i2"), ("f4", "f4"), ("f8", "f8"),
+     ("u1", "f4"), ("i1", "f8"), ("f2", "f4"), ("f4", "f8")],
+)  # fmt: skip
 def test_results_larger_than_caches(
-    columns: int, kind: str, threads: int, rng: np.random.Generator
+    columns: int, kind: str, dtype: str, threads: int, rng: np.random.Generator
 ) -> None:
-    """They are written past them in whole vectors, from wherever a row begins; no byte beyond."""
+    """Long rows go past them, in whole lines from wherever a row begins; no byte beyond."""
     x = rows_of(rng, kind, 30, columns)
-    for dtype in {np.dtype(kind), np.dtype("f4")} if kind in "u1 f4" else {np.dtype(kind)}:
-        count = (8 << 20) // (columns * dtype.itemsize) + int(rng.integers(1, 20))
-        order = rng.integers(0, 30, count)
-        scale = None if dtype == x.dtype else np.full(columns, 0.1, dtype)
-        want = x[order] if scale is None else x[order] * scale
-        for offset in rng.integers(0, 64, 2):
-            memory = np.full(offset + want.size + 64, 7, dtype)
-            out = memory[offset : offset + want.size].reshape(want.shape)
-            _native.module.gather_rows(out, x, order, scale, None, threads)
-            assert same_bytes(out, want)
-            assert (memory[:offset] == 7).all()
-            assert (memory[offset + want.size :] == 7).all()
+    count = (8 << 20) // (columns * np.dtype(dtype).itemsize) + int(rng.integers(1, 20))
+    order = rng.integers(0, 30, count)
+    scale = rng.normal(0, 1, columns).astype(dtype) if dtype in ("f4", "f8") else None
+    shift = None if scale is None or rng.random() < 0.5 else scale[::-1].copy()
+    want = x[order]
+    if scale is not None:
+        want = want.astype(dtype) * scale
+        want = want if shift is None else want + shift
+    offset = int(rng.integers(0, 64))
+    memory = np.full(offset + want.size + 64, 7, dtype)
+    out = memory[offset : offset + want.size].reshape(want.shape)
+    _native.module.gather_rows(out, x, order, scale, shift, threads)
+    assert same_bytes(out, want)
+    assert (memory[:offset] == 7).all()
+    assert (memory[offset + want.size :] == 7).all()
 
 
 BASE = np.arange(12.0).reshape(3, 4)

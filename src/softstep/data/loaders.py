@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import operator
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any, Protocol, TypeAlias
@@ -20,7 +19,7 @@ Sampler: TypeAlias = Iterable[int] | Callable[[int], Iterable[int]]
 """Row numbers, or a function that gives those of an epoch."""
 
 _ORDER_ROWS = 8192  # how much of the order is computed at a time: cheap per row, and 64 KiB
-_READ_BYTES = 1 << 20  # features of small batches read in one call: as much as caches hold
+_READ_BYTES = 1 << 20  # of small batches, read in one call: as much as caches hold
 
 
 def integer(name: str, value: Any, least: int) -> int:
@@ -68,7 +67,7 @@ class _Rows:
         return len(self.rows)
 
     def take(self, start: int, stop: int) -> NDArray[np.int64]:
-        return self.rows[start:stop]
+        return self.rows[start:stop].copy()  # whose array the rows are may change it meanwhile
 
 
 class _Drawn:
@@ -93,7 +92,7 @@ def _rows_at_once(dataset: Dataset) -> int:
     """
     if type(dataset) is not ArrayDataset or dataset.is_mapped:
         return 1
-    row = math.prod(dataset.item_shape) * dataset.dtype.itemsize
+    row = sum(array.nbytes for array in dataset.take(slice(0, 1)))
     return min(_READ_BYTES // max(row, 1), _ORDER_ROWS)
 
 
@@ -159,9 +158,10 @@ class DataLoader:
 
     Notes
     -----
-    Small batches of an `ArrayDataset` in memory are read several at a time, up to 1 MB of features,
-    and are parts of one array. What is changed in the data set during a pass may come some batches
-    later.
+    Small batches of an `ArrayDataset` in memory are read several at a time, up to 1 MB and 8192
+    rows, and are parts of the arrays that were read: who keeps one batch keeps up to 1 MB, unless
+    it is a copy. What is changed in the data set during a pass, scale and shift included, may be
+    seen some batches later, or in the next pass only.
 
     Examples
     --------

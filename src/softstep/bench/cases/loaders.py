@@ -85,12 +85,12 @@ def _work(item: int) -> Work:
     return Work(ROWS * (item * FEATURES + 8))
 
 
-CASES: tuple[Case[Any], ...] = (
-    Case(
+def _case(shape: str, batch_size: int, floors: tuple[Floor, ...]) -> Case[Run]:
+    return Case(
         "loaders",
-        "mnist-batches" if has_mnist() else "mnist-batches-synthetic",
-        f"{ROWS} x {FEATURES}, batch {BATCH}",
-        make_epoch,
+        shape if has_mnist() else f"{shape}-synthetic",
+        f"{ROWS} x {FEATURES}, batch {batch_size}",
+        lambda: make_epoch()._replace(batch_size=batch_size),
         {
             "softstep": _softstep,
             "softstep uint8": _softstep_uint8,
@@ -100,7 +100,16 @@ CASES: tuple[Case[Any], ...] = (
         },
         _expect,
         _work(4),
-        (Floor(10, "torch DataLoader"), Floor(10, "torch DataLoader", ours="softstep uint8")),
+        floors,
         works={"softstep uint8": _work(1)},
+    )
+
+
+CASES: tuple[Case[Any], ...] = (
+    _case(
+        "mnist-batches",
+        BATCH,
+        (Floor(10, "torch DataLoader"), Floor(10, "torch DataLoader", ours="softstep uint8")),
     ),
+    _case("mnist-small-batches", 32, ()),
 )
