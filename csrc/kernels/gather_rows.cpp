@@ -59,7 +59,7 @@ void convert_rows(T* out, const Features<T>& x, int64_t rows, int threads) {
   const int64_t K = x.columns;
   const auto at = [&](int64_t i) { return static_cast<const X*>(x.at(i)); };
   for_rows(rows, K, K * static_cast<int64_t>(sizeof(T)), threads, at,
-           [&]<bool Past>(std::bool_constant<Past>, int64_t i, int64_t from, int64_t to) {
+           [&]<bool Past>(std::bool_constant<Past>, int64_t i, int64_t from, int64_t to) SOFTSTEP_INLINE_LAMBDA {
              const X* const row = at(i);
              T* const place = out + i * K;
              const auto factors = [&](int64_t k, Vec<T> v, auto load_factors) {
@@ -100,7 +100,7 @@ void gather_bytes(char* out, const char* data, int64_t stride, int64_t row_bytes
                   int threads) {
   const auto at = [&](int64_t i) { return data + (order ? order[i] : i) * stride; };
   for_rows(rows, row_bytes, row_bytes, threads, at,
-           [&]<bool Past>(std::bool_constant<Past>, int64_t i, int64_t from, int64_t to) {
+           [&]<bool Past>(std::bool_constant<Past>, int64_t i, int64_t from, int64_t to) SOFTSTEP_INLINE_LAMBDA {
              char* const place = out + i * row_bytes;
              const char* const source = at(i);
              const auto some = [&](int64_t k, int64_t count) {
@@ -118,7 +118,7 @@ void gather_bytes(char* out, const char* data, int64_t stride, int64_t row_bytes
              } else {
                constexpr int64_t line = 64;  // of a known length it is a few instructions
                for (; from + line <= to; from += line) std::memcpy(place + from, source + from, line);
-               some(from, to - from);
+               if (from < to) some(from, to - from);
              }
            });
 }
