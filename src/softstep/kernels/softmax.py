@@ -68,13 +68,15 @@ def softmax(
     """
     native = _native.module.softmax
     if (
-        type(logits) is type(out) is np.ndarray
+        type(logits) is np.ndarray
+        and (out is None or type(out) is np.ndarray)
         and type(axis) is int
         and -64 <= axis < 64  # NumPy has no more axes
         and type(temperature) is float
-        and native(out, logits, axis, temperature, resolve_threads(threads))
     ):
-        return out
+        result = np.empty(logits.shape, logits.dtype) if out is None else out
+        if native(result, logits, axis, temperature, resolve_threads(threads)):
+            return result
     return _forward(native, logits, axis, temperature, out, threads)
 
 
@@ -124,13 +126,15 @@ def log_softmax(
     """
     native = _native.module.log_softmax
     if (
-        type(logits) is type(out) is np.ndarray
+        type(logits) is np.ndarray
+        and (out is None or type(out) is np.ndarray)
         and type(axis) is int
         and -64 <= axis < 64  # NumPy has no more axes
         and type(temperature) is float
-        and native(out, logits, axis, temperature, resolve_threads(threads))
     ):
-        return out
+        result = np.empty(logits.shape, logits.dtype) if out is None else out
+        if native(result, logits, axis, temperature, resolve_threads(threads)):
+            return result
     return _forward(native, logits, axis, temperature, out, threads)
 
 
