@@ -5,6 +5,7 @@
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
+#include <latch>
 #include <thread>
 
 #if defined(__linux__)
@@ -136,6 +137,23 @@ Team::Team([[maybe_unused]] int requested, [[maybe_unused]] double nanoseconds) 
 
 Team::~Team() {
   if (counted_) calls_in_progress.fetch_sub(1);
+}
+
+int startable(int threads) {
+  static thread_local int started = 1;
+  if (threads <= started) return threads;
+  std::vector<std::thread> workers;
+  std::latch end(1);
+  bool all = true;
+  try {
+    while (static_cast<int>(workers.size()) + 1 < threads) workers.emplace_back([&end] { end.wait(); });
+  } catch (const std::exception&) {  // no memory for a stack, or no more threads
+    all = false;
+  }
+  end.count_down();
+  for (std::thread& worker : workers) worker.join();
+  if (!all) return 1;
+  return started = threads;
 }
 
 #if defined(__linux__)

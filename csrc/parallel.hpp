@@ -89,10 +89,15 @@ void leave_processor(int processor);
 void let_others_run();
 void nap(int microseconds);
 
-// body(thread, threads) on the calling thread, which is 0, and on its workers. OpenMP may give fewer than asked for.
+// OpenMP ends the process if it cannot start a thread. So whoever asks for more threads than ever before starts as many
+// itself and lets them end: if that fails, it works alone.
+int startable(int threads);
+
+// body(thread, threads) on the calling thread, which is 0, and on its workers, which may be fewer than asked for.
 template <class Body>
 void on_threads(int threads, Body body) {
 #if defined(_OPENMP)
+  threads = startable(threads);
   if (threads > 1) {
     const int caller = current_processor();
 #pragma omp parallel num_threads(threads)

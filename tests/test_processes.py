@@ -1,4 +1,4 @@
-"""Children of every kind, and neighbours with an OpenMP of their own (RELIABILITY.md, 15, 18, 19).
+"""Children of every kind, and neighbours with an OpenMP of their own (RELIABILITY.md, 11, 15, 18, 19).
 
 A script each: a child of this process would inherit the test session. Fork from the kernels' tests
 and eight Python threads are in tests/kernels/test_threads.py, two trainings of one model at once
@@ -268,3 +268,32 @@ def test_terminated_in_a_kernel() -> None:
     done = end(body)
     assert done.returncode == -15
     assert done.stderr == ""
+
+
+# Too little memory
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="needs Linux: RLIMIT_AS")
+@pytest.mark.parametrize("megabytes", [0, 1, 3, 6, 9, 12, 20, 40, 500])
+def test_little_memory(megabytes: int, wanted: str) -> None:
+    """A worker takes 8 MB or so: where it cannot be started, the caller works alone."""
+    body = f"""
+    import resource
+    out = np.empty_like(x)
+    with open("/proc/self/statm") as file:
+        used = int(file.read().split()[0]) * resource.getpagesize()
+    limits = resource.getrlimit(resource.RLIMIT_AS)
+    resource.setrlimit(resource.RLIMIT_AS, (used + {megabytes} * 2**20, limits[1]))
+    with softstep.threads(3):
+        kernels.softmax(x, out=out)
+        for _ in range(2):
+            try:
+                got = work()
+            except MemoryError:
+                got = None
+    resource.setrlimit(resource.RLIMIT_AS, limits)
+    np.testing.assert_array_equal(out, kernels.softmax(x))
+    assert got in (({wanted!r},) if {megabytes} == 500 else (None, {wanted!r})), got
+    assert work() == {wanted!r}
+    """
+    fresh_python.run(script(body))

@@ -141,29 +141,6 @@ inline std::string label_text(int64_t label) {
   return std::to_string(label) + (label == std::numeric_limits<int64_t>::max() ? " or more" : "");
 }
 
-// Is every number from 0 to limit - 1? Without a branch, so that it vectorises: the highest bit of x or of limit - 1 -
-// x is set where x is none of these.
-inline bool all_below(const int64_t* numbers, int64_t count, int64_t limit) {
-  std::uint64_t outside = 0;
-  for (int64_t i = 0; i < count; ++i) {
-    const auto x = static_cast<std::uint64_t>(numbers[i]);
-    outside |= x | (static_cast<std::uint64_t>(limit - 1) - x);
-  }
-  return outside >> 63 == 0;
-}
-
-// Which rows are meant, and in which order: row numbers of n rows.
-inline const int64_t* row_order(const py::array& order, int64_t n) {
-  check_ndim("order", order, 1, "(rows,)");
-  const int64_t* rows = input<int64_t>("order", order);
-  if (all_below(rows, order.shape(0), n)) return rows;
-  for (int64_t i = 0; i < order.shape(0); ++i)
-    if (static_cast<std::uint64_t>(rows[i]) >= static_cast<std::uint64_t>(n))
-      throw py::index_error("order[" + std::to_string(i) + "] is " + label_text(rows[i]) + "; accepted: " +
-                            (n ? "row numbers 0 to " + std::to_string(n - 1) : "nothing, for x has no rows"));
-  return rows;
-}
-
 // An array that is written: never converted, never copied.
 template <class T>
 T* output(const char* name, py::array& a) {
@@ -249,6 +226,50 @@ void without_gil(Kernel kernel) {
   if (interrupted)
     throw py::error_already_set();  // the poll function has left KeyboardInterrupt, or what the handler raised
   if (error) std::rethrow_exception(error);
+}
+
+// look(begin, end) for pieces of 0 .. count - 1 until it says false: without the GIL and with an ear for Ctrl-C, where
+// there are many.
+template <class Look>
+void look_through(int64_t count, Look look) {
+  constexpr int64_t piece = 1 << 22;
+  if (count <= piece) {
+    look(0, count);
+    return;
+  }
+  without_gil([&] {
+    Interrupt interrupt;
+    for (int64_t begin = 0; begin < count && look(begin, std::min(begin + piece, count)); begin += piece)
+      if (interrupt.check()) throw Interrupted{};
+  });
+}
+
+// The first number that is not from 0 to limit - 1, or -1. Without a branch for each, so that it vectorises: the highest
+// bit of x or of limit - 1 - x is set where x is none of these.
+inline int64_t first_outside(const int64_t* numbers, int64_t count, int64_t limit) {
+  int64_t found = -1;
+  look_through(count, [&](int64_t begin, int64_t end) {
+    const auto outside = [&](int64_t i) {
+      const auto x = static_cast<std::uint64_t>(numbers[i]);
+      return x | (static_cast<std::uint64_t>(limit - 1) - x);
+    };
+    std::uint64_t any = 0;
+    for (int64_t i = begin; i < end; ++i) any |= outside(i);
+    if (any >> 63 == 0) return true;
+    for (found = begin; outside(found) >> 63 == 0;) ++found;
+    return false;
+  });
+  return found;
+}
+
+// Which rows are meant, and in which order: row numbers of n rows.
+inline const int64_t* row_order(const py::array& order, int64_t n) {
+  check_ndim("order", order, 1, "(rows,)");
+  const int64_t* rows = input<int64_t>("order", order);
+  if (const int64_t i = first_outside(rows, order.shape(0), n); i >= 0)
+    throw py::index_error("order[" + std::to_string(i) + "] is " + label_text(rows[i]) + "; accepted: " +
+                          (n ? "row numbers 0 to " + std::to_string(n - 1) : "nothing, for x has no rows"));
+  return rows;
 }
 
 }  // namespace softstep

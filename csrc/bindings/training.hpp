@@ -13,13 +13,18 @@ namespace softstep {
 // The label of every row that the order names must be a class. All labels one after the other are looked at first: that
 // is faster, if the order names many of them, and nearly always enough.
 inline void check_labels(const int64_t* labels, int64_t count, const int64_t* order, int64_t rows, int64_t classes) {
-  if (count <= 4 * rows && all_below(labels, count, classes)) return;
-  for (int64_t i = 0; i < rows; ++i) {
-    const int64_t row = order ? order[i] : i;
-    if (static_cast<std::uint64_t>(labels[row]) >= static_cast<std::uint64_t>(classes))
-      throw py::index_error("target[" + std::to_string(row) + "] is " + label_text(labels[row]) +
-                            "; accepted: classes 0 to " + std::to_string(classes - 1));
-  }
+  if (count <= 4 * rows && first_outside(labels, count, classes) < 0) return;
+  int64_t bad = -1;
+  look_through(rows, [&](int64_t begin, int64_t end) {
+    for (int64_t i = begin; i < end && bad < 0; ++i) {
+      const int64_t row = order ? order[i] : i;
+      if (static_cast<std::uint64_t>(labels[row]) >= static_cast<std::uint64_t>(classes)) bad = row;
+    }
+    return bad < 0;
+  });
+  if (bad >= 0)
+    throw py::index_error("target[" + std::to_string(bad) + "] is " + label_text(labels[bad]) +
+                          "; accepted: classes 0 to " + std::to_string(classes - 1));
 }
 
 // What training writes; evaluation only reads it.

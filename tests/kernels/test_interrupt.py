@@ -123,6 +123,14 @@ def long_kernel(threads: int, what: str) -> str:
             call = lambda: kernels.cross_entropy(
                 x, [5], label_smoothing=0.5, class_weight=x[0], threads=THREADS)
         """,
+        # 2^32 row numbers that take no memory: each is looked at before anything is computed.
+        "order": """
+            import mmap
+            memory = mmap.mmap(-1, 8 * 2**32, flags=mmap.MAP_PRIVATE, prot=mmap.PROT_READ)
+            x, target, order = np.ones((9, 4), "f"), np.zeros(9, int), np.frombuffer(memory, int)
+            call = lambda: kernels.evaluate_softmax_regression(
+                x, target, np.ones((3, 4), "f"), None, order=order, threads=THREADS)
+        """,
         # One row of 2^31 numbers that take no memory, as they were never written.
         "logsumexp": """
             import mmap
@@ -186,6 +194,7 @@ def interrupted(script: str, level: str, after: float) -> tuple[dict[str, Any], 
         "evaluate",
         "logsumexp",
         "cross_entropy",
+        "order",
     ],
 )
 def test_kernel(what: str, threads: int, level: str) -> None:
