@@ -73,10 +73,13 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 
 @pytest.fixture
 def level(request: pytest.FixtureRequest) -> Iterator[str]:
-    """The instruction-set level in use."""
+    """The instruction-set level in use, here and in processes that the test starts."""
+    import fresh_python
+
     from softstep import _native
 
-    with _native.use(request.param):
+    with _native.use(request.param), pytest.MonkeyPatch.context() as patch:
+        patch.setitem(fresh_python.LEVEL, "SOFTSTEP_ISA", request.param)
         yield request.param
 
 

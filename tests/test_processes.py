@@ -1,4 +1,6 @@
-"""Children of every kind, and neighbours with an OpenMP of their own (RELIABILITY.md, 11, 15, 18, 19).
+"""Children of every kind, little memory, and neighbours with an OpenMP of their own.
+
+RELIABILITY.md, lines 11, 15, 18 and 19, on every level.
 
 A script each: a child of this process would inherit the test session. Fork from the kernels' tests
 and eight Python threads are in tests/kernels/test_threads.py, two trainings of one model at once
@@ -7,6 +9,7 @@ in tests/training/test_trainer.py.
 
 from __future__ import annotations
 
+import functools
 import os
 import sys
 import textwrap
@@ -15,6 +18,7 @@ from typing import Any
 import fresh_python
 import pytest
 
+pytestmark = pytest.mark.usefixtures("level")
 needs_fork = pytest.mark.skipif(not hasattr(os, "fork"), reason="no os.fork on this platform")
 
 # A bit of everything that runs in parallel, and its bytes.
@@ -67,11 +71,16 @@ def script(body: str) -> str:
     return WORK + CHILD + textwrap.dedent(body)
 
 
-@pytest.fixture(scope="module")
-def wanted() -> str:
-    """What `work` returns in a process of its own that runs serially."""
+@functools.cache
+def digest(level: str) -> str:
     code = WORK + "with softstep.threads(1):\n    print(work())"
-    return fresh_python.run(code).strip()
+    return fresh_python.run(code, SOFTSTEP_ISA=level).strip()
+
+
+@pytest.fixture
+def wanted(level: str) -> str:
+    """What `work` returns in a process of its own that runs serially."""
+    return digest(level)
 
 
 # Forked children

@@ -21,6 +21,7 @@ import pytest
 import softstep
 from softstep import _native, kernels
 
+pytestmark = pytest.mark.usefixtures("level")
 LINUX = sys.platform == "linux"
 OPENMP = bool(softstep.show_config()["openmp"])
 

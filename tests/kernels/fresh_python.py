@@ -14,13 +14,16 @@ SETTINGS = (
     "SOFTSTEP_ISA", "SOFTSTEP_NUM_THREADS", "OMP_NUM_THREADS", "OMP_THREAD_LIMIT", "OMP_DYNAMIC",
 )  # fmt: skip
 
+# In a test that asks for `level`: that level.
+LEVEL: dict[str, str] = {}
+
 
 def start(code: str, *options: str, timeout: float = 180, **environment: str) -> Any:
     """Run a script to its end; a hang is an error after `timeout` seconds."""
     variables = {key: value for key, value in os.environ.items() if key not in SETTINGS}
     return subprocess.run(
         [sys.executable, *options, "-c", textwrap.dedent(code)],
-        env={**variables, **environment},
+        env={**variables, **LEVEL, **environment},
         capture_output=True,
         text=True,
         timeout=timeout,

@@ -199,6 +199,36 @@ def test_targets_of_every_layout(rng: np.random.Generator) -> None:
         assert same_bytes(kernels.cross_entropy_with_grad(x, given), wanted)
 
 
+@pytest.mark.parametrize("value", [None, 3, ["mean"], np.zeros(3), "means"])
+def test_names(value: Any) -> None:
+    """Whatever comes where one of a few names is accepted."""
+    x, order = np.zeros((3, 4)), np.arange(3)
+
+    def train(*rule: Any) -> None:
+        rule = kernels.OptimizerRule(*rule)
+        kernels.train_softmax_regression(x, order, order, x.copy(), None, batch_size=1, rule=rule)
+
+    calls: dict[str, Callable[[], Any]] = {
+        "reduction": lambda: kernels.cross_entropy(x, order, reduction=value),
+        "the rule's name": lambda: train(value, {"lr": 0.1}),
+        "the rule's settings": lambda: train("sgd", value),
+    }
+    if value is not None:
+        calls["activation"] = lambda: kernels.linear(x, x, activation=value)
+        calls["x_activation"] = lambda: kernels.linear_backward(
+            x, x, np.zeros((3, 3)), x_activation=value
+        )
+    for name, call in calls.items():
+        with pytest.raises((TypeError, ValueError)) as caught:
+            call()
+        text = str(caught.value)
+        assert text.startswith(name)
+        assert repr(value) in text
+        assert "accepted: " in text
+    with pytest.raises(ValueError, match="reduction"):
+        reference.cross_entropy(x, order, reduction=value)
+
+
 @pytest.mark.parametrize("axis", [2, -3, 10**9])
 def test_axis_out_of_range(axis: int) -> None:
     for module, name in itertools.product(

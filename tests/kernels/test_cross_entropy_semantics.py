@@ -354,8 +354,11 @@ def test_rows_of_weight_zero_without_a_softmax(module: ModuleType, dtype: Any) -
         ({"target": [[-1e-9, 1]]}, ValueError, r"target\[0\]\[0\] is -1e-09"),
         ({"target": np.array([2**64 - 1], np.uint64)}, IndexError,
          r"target\[0\] is 18446744073709551615; accepted: 0 to 1"),
+        ({"target": np.array([2**63], np.uint64), "ignore_index": 2**63 - 1}, IndexError,
+         r"target\[0\] is 9223372036854775808; accepted: a class, or ignore_index"),
         ({"ignore_index": 2**63}, ValueError, "ignore_index is 9223372036854775808"),
         ({"byproducts": 3}, TypeError, "byproducts is 3"),
+        ({"byproducts": [np.zeros(2)]}, ValueError, r"byproducts has array\(\[0., 0.\]\)"),
     ],
 )  # fmt: skip
 def test_what_came_is_named(options: dict[str, Any], error: type, text: str) -> None:
@@ -385,6 +388,12 @@ def test_what_float32_cannot_hold_is_named_elsewhere() -> None:
         kernels.gather_rows(x, [0], scale=1e39)
     with pytest.raises(ValueError, match=r"shift\[1\] is -1e\+39; .* finite in float32"):
         kernels.gather_rows(x, [0], shift=[0, -1e39])
+
+
+def test_the_largest_label_may_be_ignored() -> None:
+    target = np.array([0, 2**63 - 1], np.uint64)
+    loss = kernels.cross_entropy(np.zeros((2, 2)), target, ignore_index=2**63 - 1, reduction="none")
+    assert loss.tolist() == [np.log(2), 0]
 
 
 def test_the_first_bad_label_is_named() -> None:

@@ -16,7 +16,10 @@ from kernel_cases import Array, eps
 
 from softstep import kernels
 
-pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="needs Linux: /proc/self/status")
+pytestmark = [
+    pytest.mark.skipif(sys.platform != "linux", reason="needs Linux: /proc/self/status"),
+    pytest.mark.usefixtures("level"),
+]
 
 COUNT = 2**31 + 2**20
 

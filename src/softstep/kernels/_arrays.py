@@ -162,15 +162,24 @@ def _per_feature(name: str, value: ArrayLike, columns: int, dtype: Any) -> Array
     return np.full(columns, array) if array.ndim == 0 else np.ascontiguousarray(array)
 
 
-def as_targets(name: str, value: ArrayLike) -> NDArray[np.int64]:
-    """Class indices of any integer dtype as contiguous int64, what is larger as the largest."""
+def as_targets(name: str, value: ArrayLike, ignored: int | None = None) -> NDArray[np.int64]:
+    """Class indices of any integer dtype as contiguous int64, what is larger as the largest.
+
+    IndexError where that is `ignored`, and would pass for it.
+    """
     array = value if type(value) is np.ndarray else as_array(name, value)
     if array.dtype is _INT64 and array.flags.c_contiguous and array.flags.aligned:
         return array
     if array.dtype.kind not in "iu" and array.size:
         raise TypeError(f"{name} has dtype {array.dtype}; accepted: an integer dtype")
     if array.dtype.kind == "u" and array.dtype.itemsize == 8:
-        array = np.minimum(array, np.uint64(np.iinfo(np.int64).max))  # more would turn negative
+        most = np.uint64(np.iinfo(np.int64).max)
+        if ignored == most and (larger := array > most).any():
+            at = int(larger.argmax())
+            raise IndexError(
+                f"{name}[{at}] is {array.flat[at]}; accepted: a class, or ignore_index ({ignored})"
+            )
+        array = np.minimum(array, most)  # more would turn negative
     return np.require(array, np.int64, ["C", "A"])
 
 
@@ -221,7 +230,7 @@ def check_in_place(name: str, value: object) -> None:
 
 def check_reduction(reduction: str) -> str:
     """Return a valid name of a reduction, or raise ValueError."""
-    if reduction not in ("mean", "sum", "none"):
+    if not (isinstance(reduction, str) and reduction in ("mean", "sum", "none")):
         raise ValueError(f"reduction is {reduction!r}; accepted: 'mean', 'sum', 'none'")
     return reduction
 

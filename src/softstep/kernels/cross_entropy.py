@@ -233,7 +233,8 @@ def _run(
     x = as_float("logits", logits)
     t = target if type(target) is np.ndarray else as_array("target", target)
     tolerance = target_tolerance(t, x.dtype)
-    t = as_numbers("target", t, x.dtype) if t.ndim == 2 else as_targets("target", t)
+    ignored = as_index(ignore_index)
+    t = as_numbers("target", t, x.dtype) if t.ndim == 2 else as_targets("target", t, ignored)
     losses, dlogits, out, w, s, lse, predicted = (
         losses_out,
         None,
@@ -271,7 +272,7 @@ def _run(
             t,
             w,
             s,
-            as_index(ignore_index),
+            ignored,
             as_real("label_smoothing", label_smoothing),
             tolerance,
             reduction == "mean",
@@ -294,7 +295,7 @@ def by_product_names(byproducts: Sequence[str]) -> Sequence[str]:
     except TypeError:
         raise TypeError(f"byproducts is {byproducts!r}; accepted: names of by-products") from None
     for name in names:
-        if name not in ByProducts._fields:
+        if not isinstance(name, str) or name not in ByProducts._fields:
             accepted = ", ".join(repr(field) for field in ByProducts._fields)
             raise ValueError(f"byproducts has {name!r}; accepted: any of {accepted}")
     return names

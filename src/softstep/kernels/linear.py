@@ -263,7 +263,9 @@ def linear_backward_into(
 
 def check_activation(name: str, activation: object) -> None:
     """Raise ValueError unless `activation` is one, or None."""
-    if activation not in (None, "relu", "sigmoid", "tanh"):
+    if activation is None:
+        return
+    if not (isinstance(activation, str) and activation in ("relu", "sigmoid", "tanh")):
         raise ValueError(f"{name} is {activation!r}; accepted: 'relu', 'sigmoid', 'tanh', None")
 
 

@@ -201,7 +201,8 @@ def _run(
     b = None if bias is None else as_float("bias", bias, w, "weight")
     t = as_array("target", target)
     tolerance = target_tolerance(t, w.dtype)
-    t = as_numbers("target", t, w.dtype) if t.ndim == 2 else as_targets("target", t)
+    ignored = as_index(ignore_index)
+    t = as_numbers("target", t, w.dtype) if t.ndim == 2 else as_targets("target", t, ignored)
     class_weights, sample_weights = (
         None if value is None else as_numbers(name, value, w.dtype)
         for name, value in (("class_weight", class_weight), ("sample_weight", sample_weight))
@@ -244,7 +245,7 @@ def _run(
             t,
             class_weights,
             sample_weights,
-            as_index(ignore_index),
+            ignored,
             as_real("label_smoothing", label_smoothing),
             tolerance,
             scales,

@@ -64,9 +64,13 @@ _NO_SETTINGS = {"max_norm", "threads", "momentum_buffer", "grad_avg", "max_exp_a
 
 def rule_settings(rule: OptimizerRule) -> dict[str, Any]:
     """Return all the settings of a rule under the names that the native function reads."""
-    if rule.name not in _STEPS:
+    if not isinstance(rule.name, str) or rule.name not in _STEPS:
         accepted = ", ".join(map(repr, _STEPS))
         raise ValueError(f"the rule's name is {rule.name!r}; accepted: {accepted}")
+    if not isinstance(rule.settings, Mapping):
+        raise TypeError(
+            f"the rule's settings are {rule.settings!r}; accepted: a mapping of names to values"
+        )
     given = _STEPS[rule.name].__kwdefaults__ or {}
     defaults = {name: value for name, value in given.items() if name not in _NO_SETTINGS}
     if rule.name in ("adam", "adamw"):

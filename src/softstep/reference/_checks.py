@@ -86,7 +86,7 @@ def check_shape(array: Array, name: str, shape: tuple[int, ...]) -> Array:
 
 def check_reduction(reduction: object) -> None:
     """Raise unless ``reduction`` is one of the three names."""
-    if reduction not in REDUCTIONS:
+    if not (isinstance(reduction, str) and reduction in REDUCTIONS):
         raise ValueError(f"reduction: expected one of {REDUCTIONS}, got {reduction!r}")
 
 
