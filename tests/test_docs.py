@@ -186,6 +186,35 @@ def test_links(name: str) -> None:
             assert ((PROJECT / name).parent / target.partition("#")[0]).exists(), target
 
 
+def test_rooms_include_only_what_they_share() -> None:
+    """As ARCHITECTURE.md lists it: which headers, and in parentheses for which rooms."""
+    text = text_of("ARCHITECTURE.md").partition("## Rooms")[2].partition("\n## ")[0]
+    rooms = re.findall(r"^\| (\w+) \|", text, re.MULTILINE)[1:]
+    shared: dict[str, list[str]] = {}
+    for part in re.split(r";|^- ", text.partition("What rooms share")[2], flags=re.MULTILINE):
+        users = re.findall(r"\(([\w, \n]+)\)", part)
+        for header in re.findall(r"`(\w+)\.(?:hpp|\*)`", part):
+            shared[header] = re.split(r",\s+", users[-1]) if users else rooms
+    assert {room for users in shared.values() for room in users} <= set(rooms)
+
+    def room_of(stem: str) -> str:
+        return max((room for room in rooms if stem.startswith(room)), key=len, default="")
+
+    includes = [
+        (path.stem, header)
+        for path in (PROJECT / "csrc" / "kernels").iterdir()
+        for header in re.findall(r'^#include "kernels/(\w+)\.hpp"', path.read_text(), re.MULTILINE)
+    ]
+    assert len(includes) > 50
+    for stem, header in includes:
+        room = room_of(stem)
+        if stem in rooms or stem not in shared:
+            fits = room_of(header) == room or room in shared.get(header, [])
+        else:
+            fits = header in shared
+        assert fits, f"{stem} includes {header}.hpp"
+
+
 @pytest.mark.parametrize(
     "name",
     ["README.md", "README.ko.md", "ARCHITECTURE.md", "CONTRIBUTING.md", "docs/performance.md"],

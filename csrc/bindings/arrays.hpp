@@ -244,8 +244,8 @@ void look_through(int64_t count, Look look) {
   });
 }
 
-// The first number that is not from 0 to limit - 1, or -1. Without a branch for each, so that it vectorises: the highest
-// bit of x or of limit - 1 - x is set where x is none of these.
+// The first number that is not from 0 to limit - 1, or -1. Without a branch for each, so that it vectorises: the
+// highest bit of x or of limit - 1 - x is set where x is none of these.
 inline int64_t first_outside(const int64_t* numbers, int64_t count, int64_t limit) {
   int64_t found = -1;
   look_through(count, [&](int64_t begin, int64_t end) {

@@ -45,7 +45,7 @@ class ByProducts(NamedTuple):
     predicted: Array | None = None
     """(N,), int64: the class of the largest logit, the first of equals; -1 where a logit is NaN."""
     correct: int | None = None
-    """How many of the rows that count are predicted right (the target, or its first maximum)."""
+    """How many rows that are not ignored are predicted right (the target, or its first maximum)."""
 
 
 def cross_entropy(
@@ -78,14 +78,15 @@ def cross_entropy(
         Lists and integer arrays become float64. Copied only if not C-contiguous, aligned and of
         native byte order.
     target : array_like, (N,) of any integer dtype, or (N, C) of numbers
-        The class of each row, 0 to C - 1, or `ignore_index`; or a distribution over the classes of
-        each row, in the dtype of `logits` (copied if in another): not negative, with a sum within
-        the square root of eps of 1, that of its own dtype or of the logits', the larger one.
+        The class of each row, 0 to C - 1, or `ignore_index` (copied if not int64); or a
+        distribution over the classes of each row (copied if not in the dtype of `logits`): not
+        negative, with a sum within the square root of eps of 1, that of its own dtype or of the
+        logits', the larger one. What is not C-contiguous and aligned is copied, too.
     class_weight : array_like, (C,), optional
-        Weights of the classes: finite, not negative.
+        Weights of the classes: finite, not negative. Copied if not in the dtype of `logits`.
     sample_weight : array_like, (N,), optional
-        Weights of the rows: finite, not negative. A row of weight 0 has loss and gradient 0 unless
-        its softmax is NaN: where it holds NaN or +inf, or nothing but -inf.
+        Weights of the rows, likewise: finite, not negative. A row of weight 0 has loss and gradient
+        0 unless its softmax is NaN: where it holds NaN or +inf, or nothing but -inf.
     ignore_index : int, default -100
         Rows with this index as target have loss 0 and do not count. Not for distributions.
     label_smoothing : float, default 0.0

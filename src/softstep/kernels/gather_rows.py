@@ -42,14 +42,15 @@ def gather_rows(
         Lists and other integers become float64. Rows may lie in any stride and be memory-mapped;
         copied as a whole only if a row is not contiguous, aligned and of native byte order.
     order : array_like of int, (N,), optional
-        Row numbers, in any order and as often as wanted; all rows in their order when None.
+        Row numbers, in any order and as often as wanted; all rows in their order when None. Copied
+        if not int64 and contiguous.
     scale, shift : float or array_like (K,), optional
         Rounded to the result's dtype first; the product is rounded, and then the sum.
     dtype : {float32, float64}, optional
-        Of the result; by default that of `x` if it is one of these, else float32.
+        Of the result; by default that of `out`, or else of `x` if it is one of these, or float32.
     out : ndarray, (N, K), optional
-        Where the result goes: of `dtype`, C-contiguous, aligned, writable, no overlap with the
-        inputs.
+        Where the result goes: of `dtype` if that is given, C-contiguous, aligned, writable, no
+        overlap with the inputs.
     threads : int, optional
         How many threads at the most; see `softstep.threads`. Results do not depend on it.
 

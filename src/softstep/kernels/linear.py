@@ -55,7 +55,7 @@ def linear(
         Applied to the result; none by default.
     order : array_like of int, (N,), optional
         Row numbers: the features are ``x[order]``, which are read where they lie. `x` may then have
-        any number of rows.
+        any number of rows. Copied if not int64 and contiguous.
     scale, shift : float or array_like (K,), optional
         The features are ``x * scale + shift``.
     out : ndarray, (N, C), optional
@@ -134,7 +134,7 @@ def linear_backward(
     weight : array_like, (C, K)
         As `linear`.
     dlogits : array_like, (N, C), dtype of `weight`
-        The gradient with respect to the result.
+        The gradient with respect to the result. Copied if not C-contiguous and aligned.
     wanted : collection of {"dx", "dweight", "dbias"}
         The gradients to compute, all by default; None is returned in the place of the others.
     x_activation : {"relu", "sigmoid", "tanh"}, optional

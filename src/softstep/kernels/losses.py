@@ -39,6 +39,7 @@ def mse_loss(
         Lists and integer arrays become float64. Copied only if not C-contiguous, aligned and of
         native byte order.
     target : array_like, shape and dtype of `prediction`
+        Copied under the same conditions, and if it holds integers.
     weight : array_like, broadcastable to `prediction`, its dtype, optional
         The weight of each element. Read in place, without a copy of the broadcast array, if the
         axes along which it varies stand next to each other: a number, (C,), (N, 1), (N, C), ...
@@ -162,7 +163,7 @@ def binary_cross_entropy_with_logits(
         Lists and integer arrays become float64. Copied only if not C-contiguous, aligned and of
         native byte order.
     target : array_like, shape of `logits`
-        From 0 to 1; the dtype of `logits`, any integer dtype or bool.
+        From 0 to 1; the dtype of `logits`, any integer dtype or bool, which are copied as floats.
     weight, pos_weight : array_like, broadcastable to `logits`, its dtype, optional
         The weight of each element, and that of its positive part. Read in place, without a copy of
         the broadcast array, if the axes along which they vary stand next to each other: a number,

@@ -61,6 +61,7 @@ def train_mlp(
     ----------
     x : array_like, (n, K), uint8, int8, float16, bfloat16, float32 or float64
     target : array_like of any integer dtype, (n,)
+        The classes. Copied if not int64 and contiguous, as is `order`.
     order : array_like of integers, (m,)
         The rows, in this order; each may come any number of times. Minibatches are cut from it.
     parameters : sequence of ndarray, float32 or float64

@@ -80,7 +80,8 @@ def train_softmax_regression(
         The features of all rows. Rows may be any stride apart, and memory-mapped; copied only if
         the columns are not contiguous or the byte order is foreign.
     target : array_like of any integer dtype, (n,)
-        The classes. Only those of rows in `order` are looked at.
+        The classes. Only those of rows in `order` are looked at. Copied if not int64 and
+        contiguous, as is `order`.
     order : array_like of integers, (m,)
         Row numbers in the order they are seen. Minibatches are ``order[:batch_size]`` and so on;
         the last may be short.
