@@ -219,22 +219,21 @@ def test_loader_longer_than_its_blocks(size: int) -> None:
     assert np.array_equal(np.concatenate([y for _, y in loader]), permutation(n, 3, 0)[:])
 
 
-@pytest.mark.parametrize("size", [1, 7, 150, 166, 167, 1500])
+@pytest.mark.parametrize("size", [1, 7, 600, 667, 668, 1500])
 @pytest.mark.parametrize(
     "how",
     [{}, {"shuffle": True}, {"replacement": True}, {"sampler": np.arange(2000)[::-3]}],
     ids=lambda how: next(iter(how), "in order"),
 )
 def test_batches_that_are_read_together(size: int, how: dict[str, Any]) -> None:
-    """333 rows are read in one call: to the bit what is read batch by batch, and no views."""
+    """1334 rows are read in one call: to the bit what is read batch by batch, and no views."""
     x = np.random.default_rng(0).integers(0, 256, (2000, 784), np.uint8)
     data = ArrayDataset(x, np.arange(2000), scale=1 / 255, item_shape=(28, 28))
     loader = DataLoader(data, size, seed=1, **how)
     seen: list[Any] = []
-    together = max(1, 333 // size)  # a row is 3144 bytes
+    together = max(1, 1334 // size)  # a row is 3144 bytes
     for rows, (features, numbers) in loader.numbered():
-        expected = np.arange(rows.start, rows.stop) if isinstance(rows, slice) else rows
-        assert equal(numbers, expected)
+        assert equal(numbers, rows)
         assert equal(features, data.take(rows)[0])
         assert not any(np.shares_memory(features, before) for before in seen[-3:])
         assert features.flags.writeable
@@ -242,16 +241,16 @@ def test_batches_that_are_read_together(size: int, how: dict[str, Any]) -> None:
     assert len(seen) == len(loader)
     if together > 1:
         ours = [batch.base for batch in seen]
-        assert all((ours[i] is ours[0]) == (i < together) for i in range(min(len(ours), 400)))
-        assert ours[0].nbytes <= 1 << 20
+        assert all((ours[i] is ours[0]) == (i < together) for i in range(len(ours)))
+        assert ours[0].nbytes <= 1 << 22
 
 
 def test_targets_count_as_what_is_read_together() -> None:
     """Of wide targets no more rows are read than of wide features; bytes become int64."""
     data = ArrayDataset(np.zeros((3000, 2), np.float32), np.zeros((3000, 1000), np.uint8))
     x, y = next(iter(DataLoader(data, 10)))
-    assert y.base is None or y.base.nbytes <= 1 << 20
-    assert len(x.base) == (1 << 20) // 8008 // 10 * 10
+    assert y.base.nbytes <= 1 << 22
+    assert len(x.base) == (1 << 22) // 8008 // 10 * 10
     empty = ArrayDataset(np.empty((20_000, 0), np.float32))
     assert len(next(iter(DataLoader(empty, 10)))[0]) == 10
     assert list(DataLoader(ArrayDataset(np.empty((0, 3)), np.empty(0)), 10)) == []
@@ -262,7 +261,7 @@ def test_a_sampler_that_changes_during_a_pass() -> None:
     rows = np.arange(40)
     data = ArrayDataset(np.zeros((40, 3)), np.arange(40))
     for numbers, (_, y) in DataLoader(data, 4, sampler=rows).numbered():
-        assert np.array_equal(numbers, y)  # type: ignore[arg-type]
+        assert np.array_equal(numbers, y)
         rows[:] = rows[::-1].copy()
 
 

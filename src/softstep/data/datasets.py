@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import operator
+from collections.abc import Callable
 from typing import Any, Protocol, SupportsIndex, TypeAlias, overload, runtime_checkable
 
 import numpy as np
@@ -20,6 +21,9 @@ Batch: TypeAlias = tuple[NDArray[Any], ...]
 
 Arrays: TypeAlias = tuple[NDArray[Any], NDArray[Any], Any, Any]
 """Raw rows (n, K), targets (n,) or (n, C), scale and shift (None, a scalar or (K,))."""
+
+Empty: TypeAlias = Callable[[tuple[int, ...], np.dtype[Any]], NDArray[Any]]
+"""Gives an array of a shape and dtype whose values do not matter, as `numpy.empty`."""
 
 # The feature types of the fused kernels.
 _RAW_TYPES = (np.dtype(np.uint8), np.dtype(np.float32), np.dtype(np.float64))
@@ -218,38 +222,27 @@ class ArrayDataset(IndexedDataset):
         DataFileError
             A file that an array is mapped from has shrunk or changed since the data set was made.
         """
+        return self.take_into(rows, np.empty)
+
+    def take_into(self, rows: slice | NDArray[np.int64], empty: Empty) -> Batch:
+        """Return the batch of these rows, its features in an array that ``empty`` gives."""
         self.files.check()
         if not isinstance(rows, slice):
             rows = as_targets("rows", rows)
             if rows.ndim != 1:
                 raise ValueError(f"rows has the shape {rows.shape}; accepted: (B,)")
         features, *targets = self.tensors
-        return (self._features(features, rows), *(_labels(_rows(t, rows)) for t in targets))
+        return (self._features(features, rows, empty), *(_targets(t, rows, empty) for t in targets))
 
-    def _features(self, features: NDArray[Any], rows: slice | NDArray[np.int64]) -> NDArray[Any]:
-        found = self._gathered(features, rows)
-        return self._computed(features, rows) if found is None else found
-
-    def _gathered(
-        self, features: NDArray[Any], rows: slice | NDArray[np.int64]
-    ) -> NDArray[Any] | None:
-        """Return a batch from the kernel; None for rows that it does not take.
-
-        Those are: of a dtype or a layout that would have to be copied as a whole, and numbers
-        counted from the end, or out of range.
-        """
-        x = features[rows] if isinstance(rows, slice) else features
-        plain = self.dtype == x.dtype and self.scale is None and self.shift is None
-        if not (plain or x.dtype in _RAW_TYPES) or not contiguous_rows(x):
-            return None
-        flat = x.reshape(len(x), math.prod(self.item_shape))
-        order = None if isinstance(rows, slice) else rows
-        out = np.empty((len(flat) if order is None else len(order), flat.shape[1]), self.dtype)
-        try:
-            gather_into(out, flat, order, *self._for_each_feature())
-        except IndexError:
-            return None
-        return out.reshape(len(out), *self.item_shape)
+    def _features(
+        self, features: NDArray[Any], rows: slice | NDArray[np.int64], empty: Empty
+    ) -> NDArray[Any]:
+        found = None
+        plain = self.dtype == features.dtype and self.scale is None and self.shift is None
+        if plain or features.dtype in _RAW_TYPES:
+            found = _gathered(features, rows, empty, self.dtype, *self._for_each_feature())
+        x = self._computed(features, rows) if found is None else found
+        return x.reshape(len(x), *self.item_shape)
 
     def _computed(self, features: NDArray[Any], rows: slice | NDArray[np.int64]) -> NDArray[Any]:
         fresh = not isinstance(rows, slice)
@@ -261,7 +254,7 @@ class ArrayDataset(IndexedDataset):
             flat *= self.scale
         if self.shift is not None:
             flat += self.shift
-        return flat.reshape(len(x), *self.item_shape)
+        return flat
 
     def arrays(self) -> Arrays | None:
         """Return the raw rows for the fused path, without a copy: (x, y, scale, shift).
@@ -299,9 +292,39 @@ def _rows(array: NDArray[Any], rows: slice | NDArray[np.int64]) -> NDArray[Any]:
     return array[rows] if isinstance(rows, slice) else array.take(rows, axis=0)
 
 
-def _labels(targets: NDArray[Any]) -> NDArray[Any]:
+def _gathered(
+    array: NDArray[Any],
+    rows: slice | NDArray[np.int64],
+    empty: Empty,
+    dtype: np.dtype[Any],
+    scale: NDArray[Any] | None = None,
+    shift: NDArray[Any] | None = None,
+) -> NDArray[Any] | None:
+    """Return rows (B, K) from the kernel; None for rows that it does not take.
+
+    Those are: of a layout that would have to be copied as a whole, and numbers counted from the
+    end, or out of range.
+    """
+    x = array[rows] if isinstance(rows, slice) else array
+    if not contiguous_rows(x):
+        return None
+    flat = x.reshape(len(x), math.prod(x.shape[1:]))
+    order = None if isinstance(rows, slice) else rows
+    out = empty((len(flat if order is None else order), flat.shape[1]), dtype)
+    try:
+        gather_into(out, flat, order, scale, shift)
+    except IndexError:
+        return None
+    return out
+
+
+def _targets(targets: NDArray[Any], rows: slice | NDArray[np.int64], empty: Empty) -> NDArray[Any]:
     """Copy; integers as int64, except uint64, which int64 cannot hold."""
     kind = targets.dtype.kind
-    if kind in "bi" or (kind == "u" and targets.dtype.itemsize < 8):
-        return targets.astype(np.int64)
-    return targets.astype(targets.dtype.newbyteorder("="))
+    integers = kind in "bi" or (kind == "u" and targets.dtype.itemsize < 8)
+    dtype = np.dtype(np.int64) if integers else targets.dtype.newbyteorder("=")
+    if targets.ndim > 1 and targets.dtype == dtype:
+        found = _gathered(targets, rows, empty, dtype)
+        if found is not None:
+            return found.reshape(len(found), *targets.shape[1:])
+    return _rows(targets, rows).astype(dtype, copy=isinstance(rows, slice))

@@ -12,6 +12,7 @@ from numpy.typing import ArrayLike, NDArray
 from softstep.data._permutation import Permutation, permutation
 from softstep.data.datasets import ArrayDataset, Batch, Dataset, at_epoch
 from softstep.data.draws import draws
+from softstep.data.memory import ReusedMemory
 
 __all__ = ["DataLoader", "Sampler"]
 
@@ -19,7 +20,7 @@ Sampler: TypeAlias = Iterable[int] | Callable[[int], Iterable[int]]
 """Row numbers, or a function that gives those of an epoch."""
 
 _ORDER_ROWS = 8192  # how much of the order is computed at a time: cheap per row, and 64 KiB
-_READ_BYTES = 1 << 20  # of small batches, read in one call: as much as caches hold
+_READ_BYTES = 1 << 22  # of small batches, read in one call: caches hold as much
 
 
 def integer(name: str, value: Any, least: int) -> int:
@@ -109,10 +110,11 @@ def _parts(rows: _Order | None, stop: int, size: int) -> Iterator[slice | NDArra
             yield order[start : start + size]
 
 
-def _part_of(rows: slice | NDArray[np.int64], start: int, stop: int) -> slice | NDArray[np.int64]:
-    if isinstance(rows, slice):
-        return slice(rows.start + start, min(rows.start + stop, rows.stop))
-    return rows[start:stop]
+def _cut(array: NDArray[Any], size: int) -> list[NDArray[Any]]:
+    """Parts of so many rows; the last may be shorter."""
+    whole, rest = divmod(len(array), size)
+    parts = list(array[: whole * size].reshape(whole, size, *array.shape[1:]))  # faster than slices
+    return [*parts, array[whole * size :]] if rest else parts
 
 
 class DataLoader:
@@ -158,10 +160,13 @@ class DataLoader:
 
     Notes
     -----
-    Small batches of an `ArrayDataset` in memory are read several at a time, up to 1 MB and 8192
-    rows, and are parts of the arrays that were read: who keeps one batch keeps up to 1 MB, unless
+    Small batches of an `ArrayDataset` in memory are read several at a time, up to 4 MB and 8192
+    rows, and are parts of the arrays that were read: who keeps one batch keeps up to 4 MB, unless
     it is a copy. What is changed in the data set during a pass, scale and shift included, may be
     seen some batches later, or in the next pass only.
+
+    A loader reads into the memory of earlier batches of an `ArrayDataset` that nothing refers to
+    any more, and keeps that of the last ones, up to 32 MB each, for its next pass.
 
     Examples
     --------
@@ -213,6 +218,7 @@ class DataLoader:
                 )
         self.sampler = sampler
         self.epoch = 0
+        self._memory = ReusedMemory()
 
     def set_epoch(self, epoch: int) -> None:
         """Choose the epoch, and with it the order, of the next pass; an integer >= 0."""
@@ -244,29 +250,42 @@ class DataLoader:
         return whole + (rest > 0 and not self.drop_last)
 
     def __iter__(self) -> Iterator[Batch]:
-        return (batch for _, batch in self.numbered())
+        return self._batches(*self._begun())
 
-    def numbered(self) -> Iterator[tuple[slice | NDArray[np.int64], Batch]]:
+    def numbered(self) -> Iterator[tuple[NDArray[np.int64], Batch]]:
         """Begin a pass whose batches come with the rows of the data set that they hold."""
+        return self._numbered(*self._begun())
+
+    def _begun(self) -> tuple[Dataset, _Order | None]:
         epoch = self.epoch
         self.epoch += 1
-        return self._batches(at_epoch(self.dataset, epoch), self._rows(epoch))
+        return at_epoch(self.dataset, epoch), self._rows(epoch)
 
-    def _batches(
+    def _batches(self, dataset: Dataset, rows: _Order | None) -> Iterator[Batch]:
+        for _, batches in self._reads(dataset, rows):
+            yield from batches
+
+    def _numbered(
         self, dataset: Dataset, rows: _Order | None
-    ) -> Iterator[tuple[slice | NDArray[np.int64], Batch]]:
+    ) -> Iterator[tuple[NDArray[np.int64], Batch]]:
+        for part, batches in self._reads(dataset, rows):
+            numbers = np.arange(part.start, part.stop) if isinstance(part, slice) else part
+            yield from zip(_cut(numbers, self.batch_size), batches, strict=True)
+
+    def _reads(
+        self, dataset: Dataset, rows: _Order | None
+    ) -> Iterator[tuple[slice | NDArray[np.int64], Iterable[Batch]]]:
+        """Read the batches of a pass, as many at a time as may be."""
         size = self.batch_size
         n = len(dataset) if rows is None else len(rows)
         stop = min(n, self._batch_count(n) * size)
         together = size * max(1, _rows_at_once(dataset) // size)
         for part in _parts(rows, stop, together):
-            read = dataset.take(part)
-            if together == size:
-                yield part, read
+            if type(dataset) is not ArrayDataset:
+                yield part, [dataset.take(part)]
                 continue
-            for start in range(0, len(read[0]), size):
-                rows_of_batch = _part_of(part, start, start + size)
-                yield rows_of_batch, tuple([array[start : start + size] for array in read])
+            read = dataset.take_into(part, self._memory.empty)
+            yield part, zip(*[_cut(array, size) for array in read], strict=True)
 
     def __repr__(self) -> str:
         how = "replacement=True" if self.replacement else f"shuffle={self.shuffle}"

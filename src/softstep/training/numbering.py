@@ -27,10 +27,7 @@ def numbered(loader: Iterable[Any]) -> Iterator[tuple[Numbers, Any]]:
     """Begin a pass of a loader whose batches come with the rows that they hold."""
     if not isinstance(loader, DataLoader) or type(loader).__iter__ is not DataLoader.__iter__:
         return ((None, batch) for batch in loader)
-    return (
-        (np.arange(rows.start, rows.stop) if isinstance(rows, slice) else rows, batch)
-        for rows, batch in loader.numbered()
-    )
+    return loader.numbered()
 
 
 def rename(error: Exception, numbers: Numbers, batch: Any, what: str) -> None:
