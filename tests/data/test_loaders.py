@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -243,6 +244,31 @@ def test_batches_that_are_read_together(size: int, how: dict[str, Any]) -> None:
         ours = [batch.base for batch in seen]
         assert all((ours[i] is ours[0]) == (i < together) for i in range(len(ours)))
         assert ours[0].nbytes <= 1 << 22
+
+
+@pytest.mark.parametrize("dtype", [np.int64, np.float32, np.float64, ">f8", np.uint8, np.uint64])
+@pytest.mark.parametrize("shape", [(), (1,), (10,), (200,), (20, 30), (3, 0, 2), (4, 5, 6, 2)])
+@pytest.mark.parametrize("shuffle", [False, True])
+def test_shapes_of_targets(shape: tuple[int, ...], dtype: Any, shuffle: bool) -> None:
+    y = np.arange(50 * int(np.prod(shape)), dtype=np.int64).astype(dtype).reshape(50, *shape)
+    expected = y.astype(np.int64 if dtype is np.uint8 else y.dtype.newbyteorder("="))
+    for rows, (x, found) in DataLoader(ArrayDataset(X, y), 7, shuffle=shuffle).numbered():
+        assert equal(x, X[rows])
+        assert equal(found, expected[rows])
+        found[:] = 0
+    assert equal(y.astype(expected.dtype), expected)
+    assert equal(ArrayDataset(X, y)[[-1, 3]][1], expected[[-1, 3]])
+
+
+@pytest.mark.parametrize("size", [50, 51, 1 << 40, sys.maxsize, 1 << 63])
+@pytest.mark.parametrize("how", [{}, {"shuffle": True}, {"replacement": True}])
+def test_all_rows_in_one_batch(size: int, how: dict[str, Any]) -> None:
+    loader = DataLoader(ArrayDataset(X, np.arange(50)), size, **how)
+    ((rows, (x, y)),) = loader.numbered()
+    assert equal(x, X[rows])
+    assert equal(y, rows)
+    loader.drop_last = True
+    assert len(list(loader)) == (size == 50)
 
 
 def test_targets_count_as_what_is_read_together() -> None:

@@ -5,8 +5,11 @@ from __future__ import annotations
 import copy
 import gc
 import pickle
+import signal
 import threading
+import time
 import tracemalloc
+import weakref
 from collections.abc import Callable
 from random import Random
 from typing import Any
@@ -20,10 +23,21 @@ from numpy.typing import NDArray
 from softstep.data import ArrayDataset, DataLoader
 from softstep.data.memory import ReusedMemory
 
-FLOAT = np.dtype(np.float32)
+FLOAT, BYTE = np.dtype(np.float32), np.dtype(np.uint8)
 ROWS, COLUMNS, SIZE = 10_000, 300, 100  # three reads of 4 MB and a shorter one
 X = np.random.default_rng(0).random((ROWS, COLUMNS), np.float32)
-WIDE = np.random.default_rng(1).random((ROWS, 40))
+WIDE = np.random.default_rng(1).random((ROWS, 8, 10))
+
+
+def allocated(make: Callable[[], Any]) -> int:
+    """How many bytes this allocates, whether or not it keeps them."""
+    tracemalloc.start()
+    try:
+        before = tracemalloc.get_traced_memory()[0]
+        make()
+        return tracemalloc.get_traced_memory()[1] - before
+    finally:
+        tracemalloc.stop()
 
 
 def place(array: NDArray[Any]) -> int:
@@ -52,6 +66,8 @@ def check(batch: tuple[NDArray[Any], ...]) -> None:
         lambda a: a.T[:3],
         lambda a: a.view(np.int32)[::2, ::7],
         lambda a: a.base,
+        lambda a: a.base.base,
+        lambda a: a.base.base.obj,
         lambda a: memoryview(a),
         lambda a: np.from_dlpack(a),
         lambda a: a.reshape(-1).reshape(100, 300, 1)[:0],
@@ -72,6 +88,7 @@ def test_what_is_held_is_not_used_again(held: Callable[[NDArray[Any]], Any]) -> 
     assert first not in map(place, others)
     del kept
     gc.collect()
+    assert allocated(lambda: memory.empty((100, 300), FLOAT)) < 10_000
     assert place(memory.empty((100, 300), FLOAT)) == first
 
 
@@ -82,16 +99,32 @@ def test_tensors_hold_their_memory() -> None:
     assert place(memory.empty((100, 300), FLOAT)) != tensor.data_ptr()
 
 
-def test_rows_of_one_kind_share_memory() -> None:
+def test_the_smallest_block_that_will_do() -> None:
     memory = ReusedMemory()
-    first = place(memory.empty((100, 300), FLOAT))
-    assert place(memory.empty((100, 301), FLOAT)) != first
-    assert place(memory.empty((60, 300), np.dtype(np.float64))) != first
-    assert place(memory.empty((60, 300), FLOAT)) == first
-    longer = memory.empty((101, 300), FLOAT)
-    longer[:] = 1  # every byte is ours
-    assert longer.flags.c_contiguous
-    assert longer.flags.writeable
+    sizes = [100_000, 300_000, 200_000]
+    arrays = [memory.empty((1, size), BYTE) for size in sizes]
+    places = dict(zip(sizes, map(place, arrays), strict=True))
+    arrays.clear()
+    a = memory.empty((70_000, 2), BYTE)
+    assert place(a) == places[200_000]
+    b = memory.empty((20, 1000), FLOAT)
+    assert place(b) == places[100_000]
+    c = memory.empty((150_000, 1), BYTE)
+    assert place(c) == places[300_000]
+    assert allocated(lambda: memory.empty((80_000, 1), BYTE)) > 80_000
+    del a
+    assert allocated(lambda: memory.empty((200_001, 1), BYTE)) > 200_000
+
+
+def test_arrays_are_whole() -> None:
+    memory = ReusedMemory()
+    for rows in (1000, 700, 1300, 1000):
+        array = memory.empty((rows, 50), np.dtype(np.float64))
+        array[:] = rows  # every byte is ours
+        assert array.shape == (rows, 50)
+        assert array.flags.c_contiguous
+        assert array.flags.writeable
+        assert (array == rows).all()
 
 
 @pytest.mark.parametrize("shape", [(0, 300), (300, 0), (10, 10), ((1 << 18) + 1, 32)])
@@ -105,10 +138,11 @@ def test_not_much_is_kept() -> None:
     memory = ReusedMemory()
     tracemalloc.start()
     try:
-        arrays = [memory.empty((1000, 250), FLOAT) for _ in range(20)]
-        assert tracemalloc.get_traced_memory()[0] > 20e6
-        arrays.clear()
-        assert 3.9e6 < tracemalloc.get_traced_memory()[0] < 4.1e6
+        for rows, kept in ((1000, 16e6), (5000, 65e6)):  # 16 blocks of 1 MB, 13 of 5 MB
+            arrays = [memory.empty((rows, 250), FLOAT) for _ in range(20)]
+            assert tracemalloc.get_traced_memory()[0] >= 20e3 * rows
+            arrays.clear()
+            assert kept <= tracemalloc.get_traced_memory()[0] < kept + 0.1e6
         del memory
         gc.collect()
         assert tracemalloc.get_traced_memory()[0] < 1e5
@@ -132,15 +166,56 @@ def test_arrays_outlive_what_gave_them() -> None:
 def test_passes_use_their_memory_again() -> None:
     """Two reads at a time: that of the batch in use, and the next one."""
     batches = loader(shuffle=True)
-    seen: list[set[int]] = []
+    seen: list[set[tuple[int, int]]] = []
     for _ in range(3):
         seen.append(set())
         for batch in batches:
             check(batch)
-            seen[-1].add(place(batch[0].base))
+            seen[-1].add((place(batch[0].base), place(batch[1].base)))
         del batch
     assert len(seen[0]) == 2
     assert seen[1] == seen[2] == seen[0]
+    assert allocated(lambda: [len(rows) for _, _, rows in batches]) < 1e6
+
+
+def test_what_a_loader_kept_goes_with_it() -> None:
+    gc.disable()
+    try:
+        batches = loader()
+        kept = next(iter(batches))
+        gone = weakref.ref(batches._memory)
+        del batches
+        assert gone() is None
+        check(kept)
+    finally:
+        gc.enable()
+
+
+@pytest.mark.skipif(not hasattr(signal, "setitimer"), reason="needs Linux or macOS")
+def test_interrupts_are_heard(rng: np.random.Generator) -> None:
+    """Wherever they come, also where memory is lent and comes back."""
+
+    def interrupt(*_: Any) -> None:
+        raise KeyboardInterrupt
+
+    small = DataLoader(ArrayDataset(X[:600, :40]), 500)
+
+    def passes(after: float) -> None:
+        end = time.monotonic() + 5
+        signal.setitimer(signal.ITIMER_REAL, after)
+        while time.monotonic() < end:
+            for _ in small:
+                pass
+
+    previous = signal.signal(signal.SIGALRM, interrupt)
+    try:
+        for after in rng.uniform(1e-5, 5e-4, 2000):
+            with pytest.raises(KeyboardInterrupt):
+                passes(after)
+    finally:
+        signal.signal(signal.SIGALRM, previous)
+    for batch in loader():
+        check(batch)
 
 
 def test_large_batches_use_their_memory_again() -> None:

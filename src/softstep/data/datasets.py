@@ -25,6 +25,8 @@ Arrays: TypeAlias = tuple[NDArray[Any], NDArray[Any], Any, Any]
 Empty: TypeAlias = Callable[[tuple[int, ...], np.dtype[Any]], NDArray[Any]]
 """Gives an array of a shape and dtype whose values do not matter, as `numpy.empty`."""
 
+_WIDE = 512  # bytes of a row of targets; what is shorter NumPy brings together as fast
+
 # The feature types of the fused kernels.
 _RAW_TYPES = (np.dtype(np.uint8), np.dtype(np.float32), np.dtype(np.float64))
 
@@ -225,7 +227,20 @@ class ArrayDataset(IndexedDataset):
         return self.take_into(rows, np.empty)
 
     def take_into(self, rows: slice | NDArray[np.int64], empty: Empty) -> Batch:
-        """Return the batch of these rows, its features in an array that ``empty`` gives."""
+        """Return the batch of these rows, wide arrays in memory that ``empty`` gives.
+
+        Parameters
+        ----------
+        rows : slice or (B,) int64 ndarray
+            Which rows, in this order.
+        empty : callable
+            As `numpy.empty`, which is what `take` uses: ``empty(shape, dtype)`` gives an array.
+
+        Returns
+        -------
+        tuple of ndarray
+            As from `take`, whose errors it raises.
+        """
         self.files.check()
         if not isinstance(rows, slice):
             rows = as_targets("rows", rows)
@@ -323,7 +338,7 @@ def _targets(targets: NDArray[Any], rows: slice | NDArray[np.int64], empty: Empt
     kind = targets.dtype.kind
     integers = kind in "bi" or (kind == "u" and targets.dtype.itemsize < 8)
     dtype = np.dtype(np.int64) if integers else targets.dtype.newbyteorder("=")
-    if targets.ndim > 1 and targets.dtype == dtype:
+    if targets.dtype == dtype and targets[:1].nbytes >= _WIDE:
         found = _gathered(targets, rows, empty, dtype)
         if found is not None:
             return found.reshape(len(found), *targets.shape[1:])

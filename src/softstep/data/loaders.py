@@ -112,6 +112,7 @@ def _parts(rows: _Order | None, stop: int, size: int) -> Iterator[slice | NDArra
 
 def _cut(array: NDArray[Any], size: int) -> list[NDArray[Any]]:
     """Parts of so many rows; the last may be shorter."""
+    size = min(size, len(array) or 1)
     whole, rest = divmod(len(array), size)
     parts = list(array[: whole * size].reshape(whole, size, *array.shape[1:]))  # faster than slices
     return [*parts, array[whole * size :]] if rest else parts
@@ -166,7 +167,7 @@ class DataLoader:
     seen some batches later, or in the next pass only.
 
     A loader reads into the memory of earlier batches of an `ArrayDataset` that nothing refers to
-    any more, and keeps that of the last ones, up to 32 MB each, for its next pass.
+    any more, and keeps up to 64 MB of it for its next pass.
 
     Examples
     --------

@@ -9,30 +9,32 @@ from __future__ import annotations
 
 import math
 import weakref
-from collections import defaultdict
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 __all__ = ["ReusedMemory"]
 
-_KEPT = 4  # blocks of a kind: what is read and what is still in use, of features and like targets
 _SMALL = 1 << 16  # bytes; what is smaller `malloc` keeps
-_LARGE = 1 << 25  # so much is not kept for a next time that may never come
+_KEPT_BYTES, _KEPT_BLOCKS = 1 << 26, 16
 
 
-class _Loan(NamedTuple):
-    array: weakref.ref[NDArray[Any]]
-    kind: tuple[Any, ...]
-    memory: memoryview
+class _Block:
+    """Memory, and all of it that somebody has."""
+
+    def __init__(self, memory: NDArray[np.uint8], lent: NDArray[np.uint8]) -> None:
+        self.memory = memory
+        self.lent = weakref.ref(lent)
+
+    def fits(self, size: int) -> bool:
+        return self.lent() is None and len(self.memory) >= size
 
 
 class ReusedMemory:
     """Gives arrays, in memory of those it gave before if nothing refers to them any more.
 
-    Memory is used again for arrays of the same rows, of which there may be fewer. Threads may share
-    it; it is copied and pickled as an empty one.
+    At most 16 blocks and 64 MB are kept. Threads may share it; it is pickled as an empty one.
 
     Examples
     --------
@@ -49,32 +51,33 @@ class ReusedMemory:
     """
 
     def __init__(self) -> None:
-        self._free: defaultdict[tuple[Any, ...], list[memoryview]] = defaultdict(list)
-        self._loans: dict[int, _Loan] = {}
+        self._blocks: list[_Block] = []
 
     def empty(self, shape: tuple[int, ...], dtype: np.dtype[Any]) -> NDArray[Any]:
         """Return an array whose values are whatever was there."""
         size = math.prod(shape) * dtype.itemsize
-        if not _SMALL <= size <= _LARGE:
+        if not _SMALL <= size <= _KEPT_BYTES // 2:
             return np.empty(shape, dtype)
-        kind = (dtype, *shape[1:])
-        try:
-            memory = self._free[kind].pop()
-        except IndexError:
-            memory = memoryview(b"")
-        if memory.nbytes < size:
-            memory = np.empty(size, np.uint8).data
-        # Views of it refer to this array and to nothing below it, which is no array.
-        array = np.frombuffer(memory[:size], dtype)
-        lent = weakref.ref(array, self._give_back)
-        self._loans[id(lent)] = _Loan(lent, kind, memory)
-        return array.reshape(shape)
+        memory = self._unused(size)
+        # Whoever holds the array, a view of it or whatever is below it holds this.
+        lent = np.frombuffer(memory[:size].data, np.uint8)
+        array = np.frombuffer(lent.data, dtype).reshape(shape)
+        self._blocks.append(_Block(memory, lent))
+        del self._blocks[:-_KEPT_BLOCKS]
+        while sum(len(block.memory) for block in self._blocks[:]) > _KEPT_BYTES:
+            del self._blocks[:1]
+        return array
 
-    def _give_back(self, lent: weakref.ref[NDArray[Any]]) -> None:
-        loan = self._loans.pop(id(lent))
-        free = self._free[loan.kind]
-        if len(free) < _KEPT:
-            free.append(loan.memory)
+    def _unused(self, size: int) -> NDArray[np.uint8]:
+        """Take the smallest block that will do."""
+        fitting = [block for block in self._blocks[:] if block.fits(size)]
+        for block in sorted(fitting, key=lambda block: len(block.memory)):
+            try:
+                self._blocks.remove(block)
+            except ValueError:  # another thread has it
+                continue
+            return block.memory
+        return np.empty(size, np.uint8)
 
     def __reduce__(self) -> tuple[type[ReusedMemory], tuple[()]]:
         return ReusedMemory, ()
