@@ -98,6 +98,13 @@ void gather_rows(T* out, const Features<T>& x, int64_t rows, int threads) {
 
 void gather_bytes(char* out, const char* data, int64_t stride, int64_t row_bytes, const int64_t* order, int64_t rows,
                   int threads) {
+  constexpr int64_t page = 4096;
+  if (!order && stride == row_bytes && row_bytes != page) {  // one run of bytes, of which short rows would be slow
+    const int64_t bytes = rows * row_bytes, rest = bytes % page;
+    gather_bytes(out, data, page, page, nullptr, bytes / page, threads);
+    std::memcpy(out + bytes - rest, data + bytes - rest, static_cast<std::size_t>(rest));
+    return;
+  }
   const auto at = [&](int64_t i) { return data + (order ? order[i] : i) * stride; };
   for_rows(rows, row_bytes, row_bytes, threads, at,
            [&]<bool Past>(std::bool_constant<Past>, int64_t i, int64_t from, int64_t to) SOFTSTEP_INLINE_LAMBDA {

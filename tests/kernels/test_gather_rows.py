@@ -92,6 +92,25 @@ def test_rows_of_any_numbers_as_they_are(kind: str, threads: int, rng: np.random
         assert out.tobytes() == x[order].tobytes()
 
 
+@pytest.mark.parametrize("columns", [1, 40, 1024, 4095, 4096, 4097, 9000])
+def test_rows_that_follow_each_other(columns: int, threads: int, rng: np.random.Generator) -> None:
+    """They are copied as one run of bytes: all of them, and none beyond."""
+    for size in (0, 4095, 4096, 4097, 50_000, (8 << 20) + 5000):
+        rows = -(-size // columns)
+        x = rng.integers(0, 256, (rows + 1, columns), np.uint8)[:rows]
+        offset = int(rng.integers(0, 64))
+        memory = np.full(offset + x.size + 64, 7, np.uint8)
+        out = memory[offset : offset + x.size].reshape(x.shape)
+        _native.module.gather_rows(out, x, None, None, None, threads)
+        assert out.tobytes() == x.tobytes()
+        assert (memory[:offset] == 7).all()
+        assert (memory[offset + x.size :] == 7).all()
+        apart = x[::2, : columns - 1]
+        got = np.empty(apart.shape, np.uint8)
+        _native.module.gather_rows(got, apart, None, None, None, threads)
+        assert got.tobytes() == apart.tobytes()
+
+
 @pytest.mark.parametrize("columns", [1, 17, 511, 512, 529, 784, 5000])
 @pytest.mark.parametrize(
     ("kind", "dtype"),

@@ -330,6 +330,11 @@ def cases(rng: np.random.Generator, length: int, dtype: Any) -> dict[str, Case]:
             [np.zeros((2 * rows + 1, length), dtype), x],
             1,
         ),
+        "gather_rows in order": (
+            lambda out, x: kernels.gather_rows(x, out=out),
+            [np.zeros((rows, length), dtype), x],
+            1,
+        ),
         "train_mlp": (
             multilayer,
             [
@@ -427,6 +432,7 @@ def test_no_access_outside_past_the_caches(
             x, labels, out=out
         ),
         "gather_rows": lambda out, x: kernels.gather_rows(x, order, out=out),
+        "gather_rows in order": lambda out, x: kernels.gather_rows(x, out=out),
     }
     regions = [Guarded((8 << 20) // PAGE + 4) for _ in range(2)]
     offset = int(rng.integers(1, 16)) * size
