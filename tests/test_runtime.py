@@ -349,6 +349,7 @@ def test_calls_at_once_share_the_processors() -> None:
     caller.start()
     while caller.is_alive() and tasks() < before + 2:
         time.sleep(0.001)
+    time.sleep(0.05)  # what it saw may have been a thread that ends at once
     counts = [tasks() - before]
     kernels.softmax(small)
     counts.append(tasks() - before)
@@ -396,13 +397,14 @@ def test_a_pool_of_eight_threads_shares_the_processors(pool: str) -> None:
     def started():  # threads that are not Python's
         return len(os.listdir("/proc/self/task")) - threading.active_count()
 
-    results, ended, most, before = [], [], 0, started()
+    results, ended, most, last, before = [], [], 0, 0, started()
     runner = threading.Thread(target=lambda: results.extend(all_of_them()))
     runner.start()
     while runner.is_alive():
         number = started() - before
         if not ended:  # a call that is over leaves its share to the next
-            most = max(most, number)
+            most = max(most, min(number, last))  # a thread that ends is there for a moment more
+        last = number
         time.sleep(0.01)
     runner.join()
     assert len(results) == 8 and all((result == 1500).all() for result in results)
