@@ -343,13 +343,13 @@ def test_calls_at_once_share_the_processors() -> None:
     def tasks():
         return len(os.listdir("/proc/self/task"))
 
-    big, small = np.zeros((2000, 2000)), np.zeros((200_000, 10))
+    big, small = np.zeros((3000, 3000)), np.zeros((200_000, 10))
     before = tasks()
     caller = threading.Thread(target=kernels.linear, args=(big, big))
     caller.start()
     while caller.is_alive() and tasks() < before + 2:
         time.sleep(0.001)
-    time.sleep(0.05)  # what it saw may have been a thread that ends at once
+    time.sleep(0.01)  # what it saw may have been a thread that ends at once
     counts = [tasks() - before]
     kernels.softmax(small)
     counts.append(tasks() - before)
