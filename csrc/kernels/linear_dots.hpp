@@ -2,8 +2,9 @@
 // there is too little to multiply to be worth bringing the weights into another order (linear_tiles.hpp).
 //
 // `lanes` rows of the longer side, a block of them at a time, times up to 3 of the shorter one are summed in registers,
-// the vectors along k. As much of k is taken at a time as keeps the rows of both in the first-level cache. The lanes of
-// as many sums at a time are then added by transposition.
+// the vectors along k. As much of k is taken at a time as keeps the rows of both in the first-level cache. Short rows
+// times a single one are taken one after the other, as they lie. The lanes of `lanes` sums at a time are then added by
+// transposition.
 //
 // Numerics: an output is a sum over k in `lanes` interleaved chains of at most 512 terms and a tree over them, and the
 // bias. The order depends on K alone.
@@ -63,21 +64,21 @@ class Dots {
 
   // Outputs c .. c + count - 1 of all rows.
   void of_outputs(int64_t c, int count, Activation activation) const {
-    Vec<T> sums[most_few * L];
-    multiply(sums, {weight_ + c * K_, K_, count}, {x_, stride_, N_});
+    Vec<T> totals[most_few];
+    multiply(totals, {weight_ + c * K_, K_, count}, {x_, stride_, N_});
     const Vec<T> b = bias_ ? load_partial(bias_ + c, count) : Vec<T>{};
     for (int64_t n = 0; n < N_; ++n) {
       T* const place = out_ + n * C_ + c;
-      store_partial(place, row_sums<T>(sums + n * L) + b, count);
+      store_partial(place, totals[n] + b, count);
       if (activation != Activation::none) activate_row(place, count, activation);
     }
   }
 
   // All outputs of rows n .. n + count - 1.
   void of_rows(int64_t n, int count, Activation activation) const {
-    Vec<T> sums[most_few * L], columns[most_few + L];  // store_columns takes whole blocks
-    multiply(sums, {x_ + n * stride_, stride_, count}, {weight_, K_, C_});
-    for (int64_t c = 0; c < C_; ++c) columns[c] = row_sums<T>(sums + c * L) + broadcast<T>(bias_ ? bias_[c] : T(0));
+    Vec<T> columns[most_few + L];  // store_columns takes whole blocks
+    multiply(columns, {x_ + n * stride_, stride_, count}, {weight_, K_, C_});
+    for (int64_t c = 0; c < C_; ++c) columns[c] += broadcast<T>(bias_ ? bias_[c] : T(0));
     T* const place = out_ + n * C_;
     if (C_ == 1) store_partial(place, columns[0], count);
     else store_columns<T>(place, C_, columns, count, static_cast<int>(C_));
@@ -90,9 +91,17 @@ class Dots {
     int64_t apart, count;
   };
 
-  // sums[f * lanes + r] = the products of row r of `many` and row f of `few`, not yet added across lanes.
-  void multiply(Vec<T>* sums, Rows many, Rows few) const {
-    const int64_t blocks = blocks_of(many.count, few.count == 1 ? most_of_one : most_rows);
+  // totals[f] = the products of the rows of `many`, a lane each, and row f of `few`.
+  //
+  // Rows are passed as references: copies, written in parts and read as a whole, would stall each block.
+  void multiply(Vec<T>* totals, const Rows& many, const Rows& few) const {
+    if (few.count == 1 && many.count == L && K_ < (most_whole + 1) * L) {
+      totals[0] = short_rows<most_whole>(many, few.first);
+      return;
+    }
+    Vec<T> sums[most_few * L];  // [f * lanes + r] of row r of `many` and row f of `few`, not yet added across lanes
+    const int most = few.count == 1 && spread_out<T>(many.apart) ? most_of_one : most_rows;
+    const int64_t blocks = blocks_of(many.count, most);
     alignas(64) T copied[most_few * copied_stride<T>(depth)];
     for (int64_t begin = 0; begin == 0 || begin < K_; begin += depth) {
       const int64_t end = std::min(begin + depth, K_);
@@ -104,18 +113,41 @@ class Dots {
         else for_few<most_rows>(sums + r, a, b, end - begin, begin == 0);
       }
     }
+    for (int64_t f = 0; f < few.count; ++f) totals[f] = row_sums<T>(sums + f * L);
+  }
+
+  // A vector's worth of rows, each of Whole vectors and a rest, times one row that stays in registers.
+  template <int Whole>
+  SOFTSTEP_INLINE Vec<T> short_rows(const Rows& many, const T* one) const {
+    if constexpr (Whole > 0)
+      if (K_ < Whole * L) return short_rows<Whole - 1>(many, one);
+    const int rest = static_cast<int>(K_ - Whole * L);
+    Vec<T> sums[L], y[Whole + 1];
+#pragma GCC unroll 16
+    for (int v = 0; v < Whole; ++v) y[v] = load(one + v * L);
+    if (rest) y[Whole] = load_partial(one + Whole * L, rest);
+#pragma GCC unroll 16
+    for (int r = 0; r < L; ++r) {
+      const T* const row = many.first + r * many.apart;
+      sums[r] = Vec<T>{};
+#pragma GCC unroll 16
+      for (int v = 0; v < Whole; ++v) sums[r] = fma<T>(load(row + v * L), y[v], sums[r]);
+      if (rest) sums[r] = fma<T>(load_partial(row + Whole * L, rest), y[Whole], sums[r]);
+    }
+    return row_sums<T>(sums);
   }
 
   // Columns begin .. end - 1 of the rows: copied if they are used more than once and their lines would push each other
   // out of the first-level cache.
   static Rows part(const Rows& rows, T* copy, int64_t begin, int64_t end, bool again) {
-    if (!again || spread_out<T>(rows.apart)) return {rows.first + begin, rows.apart, rows.count};
+    if (!again || rows.count == 1 || spread_out<T>(rows.apart)) return {rows.first + begin, rows.apart, rows.count};
     const int64_t apart = copied_stride<T>(end - begin);
     for (int64_t r = 0; r < rows.count; ++r)  // a few, and near: copy_rows fetches ahead, which takes longer
       std::copy(rows.first + r * rows.apart + begin, rows.first + r * rows.apart + end, copy + r * apart);
     return {copy, apart, rows.count};
   }
 
+  static constexpr int most_whole = 8;  // vectors of a short row
   static constexpr int most_rows = std::min(L, vector_registers / 4),
                        most_of_one = vector_registers > 16 ? L : most_rows;
 

@@ -46,6 +46,15 @@ def test_few_by_few(dtype: Any, rng: np.random.Generator) -> None:
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
+def test_short_rows_by_one(dtype: Any, rng: np.random.Generator) -> None:
+    """Every number of vectors and of elements after them, in blocks of rows and a rest."""
+    for k in range(33, 150):
+        for n, c in ((37, 1), (1, 37)):
+            x = rng.normal(0, 3, (n, k + 2)).astype(dtype)[:, :k]
+            check_layer(x, random_rest(rng, n, k, c, dtype))
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
 def test_long_sums_do_not_lose_to_pairwise_sum(dtype: Any, rng: np.random.Generator) -> None:
     """Positive terms, few rows and many: NumPy's pairwise bound, (19 + log2(K / 128)) * eps."""
     k = 2**17 + 5
