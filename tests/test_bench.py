@@ -18,7 +18,7 @@ from softstep.bench.case import Case, Expected, Figure, Floor, Work, check
 from softstep.bench.cases import CASES, TIMED, train_step
 from softstep.bench.command import select
 from softstep.bench.limits import Bound
-from softstep.bench.results import Measured, floor_scale
+from softstep.bench.results import Measured, Scaling, floor_scale
 from softstep.bench.table import Table, duration
 
 PROJECT = Path(__file__).parents[1]
@@ -257,6 +257,18 @@ def test_floors(floor: Floor, reached: float | None) -> None:
     assert not found.missed
     (late,) = measured(seconds, floor._replace(factor=100)).floors()
     assert late.text.endswith("no peer" if reached is None else "MISS")
+
+
+@pytest.mark.parametrize(
+    ("seconds", "wanted", "held", "missed"),
+    [(0.5, None, False, False), (0.5, 1.7, True, False), (0.8, 1.7, True, True)],
+)
+def test_what_must_scale_is_held(
+    seconds: float, wanted: float | None, held: bool, missed: bool
+) -> None:
+    found = measured({"softstep": seconds})
+    found.scaling.append(Scaling("softstep", 1.0, seconds, 2.0, 0.1, wanted))
+    assert (found.held, found.missed) == (held, missed)
 
 
 @pytest.mark.parametrize(

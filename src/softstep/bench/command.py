@@ -150,8 +150,8 @@ def _report(
 
 
 def _print_verdict(found: Sequence[Measured]) -> None:
-    held = [m for m in found if m.floors() or m.reading is not None]
-    missed = [measured.case.name for measured in found if measured.missed]
+    held = [measured for measured in found if measured.held]
+    missed = [measured.case.name for measured in held if measured.missed]
     if held:
         names = f"; missed: {', '.join(missed)}" if missed else ""
         print(f"\n{len(held) - len(missed)} of {len(held)} cases with floors pass{names}")

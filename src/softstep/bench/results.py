@@ -131,6 +131,11 @@ class Measured:
         return Passed(floor.ours, floor.against, at_least, reached)
 
     @property
+    def held(self) -> bool:
+        """Whether there is a floor: for a ratio, for the scaling, or for what is read."""
+        return bool(self.floors() or self.reading or any(s.wanted for s in self.scaling))
+
+    @property
     def missed(self) -> bool:
         """Whether a floor was missed."""
         late = any(p.reached is not None and p.reached < p.at_least for p in self.floors())
