@@ -30,16 +30,17 @@ Axis find_axis(const char* name, const py::array& a, int64_t axis) {
 }
 
 // The stride, in bytes, with which the axes from .. to - 1 are one: 0 if they have one element, nothing if they do not
-// join.
+// join. An axis may repeat (stride 0): what stands before it joins only if it repeats as well.
 std::optional<int64_t> joined_stride(const py::array& a, py::ssize_t from, py::ssize_t to) {
-  int64_t stride = 0, span = 0;
+  std::optional<int64_t> stride;
+  int64_t span = 0;  // what the next axis, outwards, must have for its stride
   for (py::ssize_t i = to; i-- > from;) {
     if (a.shape(i) == 1) continue;
-    if (span == 0) stride = a.strides(i);
+    if (!stride) stride = a.strides(i);
     else if (a.strides(i) != span) return std::nullopt;
     span = a.strides(i) * a.shape(i);
   }
-  return stride;
+  return stride.value_or(0);
 }
 
 // Strides of an array that kernels can read in place, in elements.

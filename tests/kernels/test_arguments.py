@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from argument_cases import LABELS, Call, layouts, wide
+from argument_cases import LABELS, Call, layouts, repeated, wide
 from kernel_cases import DTYPES, Array, misaligned, random_logits, read_only, same_bytes
 
 from softstep import kernels, reference
@@ -60,6 +60,13 @@ def test_inputs_of_every_layout(case: str, dtype: Any, rng: np.random.Generator)
         before = np.array(given)
         assert same_bytes(INPUTS[case](given), wanted), layout
         assert same_bytes(np.array(given), before), f"{layout}: the input was changed"
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("case", INPUTS)
+def test_inputs_that_repeat(case: str, dtype: Any, rng: np.random.Generator) -> None:
+    for what, given in repeated(random_logits(rng, (6, 5), dtype)).items():
+        assert same_bytes(INPUTS[case](given), INPUTS[case](given.copy())), what
 
 
 class OnlyArray:

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from argument_cases import layouts, wide
+from argument_cases import arrangements, layouts, wide
 from kernel_cases import DTYPES, Array, assert_close, eps, random_logits, same_bytes, tiny
 
 from softstep import kernels, reference
@@ -96,6 +96,19 @@ def test_pytorch(name: str, dtype: Any, rng: np.random.Generator) -> None:
         assert_close(
             np.moveaxis(got, axis, -1), np.moveaxis(x.grad.numpy(), axis, -1), 2 * bound, f"{shape}"
         )
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("name", FUNCTIONS)
+def test_strides_of_several_axes(name: str, dtype: Any, rng: np.random.Generator) -> None:
+    """Both inputs in the same and in different arrangements: what their copies give."""
+    function, ways = getattr(kernels, name), ("whole", "backwards", "spaced", "repeated")
+    sizes = (2, 3, 4)
+    for what, g in arrangements(rng, sizes, dtype, ways):
+        for r in (g / 7, np.broadcast_to(g[:, :1] / 7, sizes), np.asfortranarray(g / 7)):
+            for axis in range(g.ndim):
+                wanted = function(g.copy(), r.copy(), axis)
+                assert same_bytes(function(g, r, axis), wanted), f"{what}, axis {axis}"
 
 
 @pytest.mark.parametrize("dtype", DTYPES)

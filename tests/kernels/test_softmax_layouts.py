@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from argument_cases import arrangements
 from kernel_cases import DTYPES, Array, Exact, assert_close, eps, random_logits, same_bytes, tiny
 
 from softstep import kernels, reference
@@ -89,6 +90,22 @@ def test_strides(name: str, dtype: Any, rng: np.random.Generator) -> None:
         }
         for what, view in views.items():
             for axis in range(-1, view.ndim - 1):
+                check_same_bits(name, view, axis, f"{what}, axis {axis}")
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("name", FUNCTIONS)
+def test_strides_of_several_axes(name: str, dtype: Any, rng: np.random.Generator) -> None:
+    """Which axes join to one is told from strides: repeated, backwards, spaced, in any order."""
+    every = ("whole", "backwards", "spaced", "part", "repeated")
+    for sizes, ways in (
+        ((2, 3, 4), every),
+        ((3, 1, 2), every),
+        ((2, 3, 40), ("whole", "repeated")),
+        ((2, 3, 2, 3), ("whole", "repeated")),
+    ):
+        for what, view in arrangements(rng, sizes, dtype, ways):
+            for axis in range(view.ndim):
                 check_same_bits(name, view, axis, f"{what}, axis {axis}")
 
 
