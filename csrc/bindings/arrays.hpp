@@ -1,4 +1,5 @@
-// The border to Python: every check of an array stands here, and nothing is computed.
+// The border to Python: arrays are checked here, and nothing is computed. What several rooms ask of an array stands in
+// this file.
 //
 // The functions of the compiled module take arrays that Python has normalised: native byte order, aligned,
 // C-contiguous, outputs first. Each check raises before a byte is written and names the argument, what came and what is

@@ -48,12 +48,13 @@ class Arrays {
     }
   }
 
-  // Is that an array where `like` is one, or a list or tuple of arrays? Anything else is for Python to convert.
+  // Is that an array where `like` is one, or a list or tuple of arrays? Anything else is for Python to convert, or to
+  // refuse, subclasses such as masked arrays among it.
   static bool holds_arrays(const Given& given, const Arrays& like) {
-    if (py::isinstance<py::array>(given)) return true;
+    if (is_array(given)) return true;
     if (like.single_ || !(py::isinstance<py::list>(given) || py::isinstance<py::tuple>(given))) return false;
     for (py::handle item : py::tuple(given))
-      if (!py::isinstance<py::array>(item)) return false;
+      if (!is_array(item)) return false;
     return true;
   }
 
@@ -98,6 +99,10 @@ class Arrays {
  private:
   [[noreturn]] static void wrong_type(const std::string& name, py::handle given, const char* accepted) {
     throw py::type_error(name + " is a " + Py_TYPE(given.ptr())->tp_name + "; accepted: " + accepted);
+  }
+
+  static bool is_array(py::handle object) {
+    return Py_TYPE(object.ptr()) == reinterpret_cast<PyTypeObject*>(py::detail::npy_api::get().PyArray_Type_);
   }
 
   static bool same_shape(const py::array& a, const py::array& b) {

@@ -61,10 +61,9 @@ inline int64_t take_batch_size(int64_t batch_size, int64_t rows) {
   return std::min(batch_size, std::max<int64_t>(rows, 1));
 }
 
-inline double take_max_norm(std::optional<double> max_norm) {
-  if (max_norm && !(*max_norm > 0))
-    throw py::value_error("max_norm is " + number_text(*max_norm) + "; accepted: a number above 0, or None");
-  return max_norm.value_or(0);
+inline std::optional<double> take_max_norm(std::optional<double> max_norm) {
+  if (max_norm) check_max_norm(*max_norm, ", or None");
+  return max_norm;
 }
 
 inline py::tuple result(const TrainResult& r) { return py::make_tuple(r.loss, r.correct, r.rows, r.steps, r.bad_row); }

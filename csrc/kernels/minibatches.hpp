@@ -24,7 +24,7 @@ TrainResult train_minibatches(const Problem& p, const std::vector<Stepped<T>>& p
     const CrossEntropySum sum = pass(begin, rows);
     result.bad_row = bad_row(begin, rows);
     if (result.bad_row >= 0) break;
-    const double clip = p.max_norm > 0 ? clip_factor(std::sqrt(sum_of_squares(gradients, threads)), p.max_norm) : 1.0;
+    const double clip = p.max_norm ? clip_factor(std::sqrt(sum_of_squares(gradients, threads)), *p.max_norm) : 1.0;
     optimizer_step(rule, parameters, clip, threads);
     rule.advance();
     result.loss += sum.loss;

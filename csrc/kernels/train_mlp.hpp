@@ -16,6 +16,7 @@
 // dW_1. A run is interrupted between steps, or within one before its parameters are touched.
 #pragma once
 
+#include <optional>
 #include <vector>
 
 #include "kernels/activations.hpp"
@@ -38,7 +39,7 @@ struct MlpProblem {
   std::vector<MlpLayer<T>> layers;  // at least one
   Activation activation;            // of all layers but the last
   int64_t* applied = nullptr;       // where the number of steps applied so far is kept, or null
-  double max_norm = 0;              // of the gradients of a step; 0: they are not clipped
+  std::optional<double> max_norm;   // of the gradients of a step; they are not clipped without
 };
 
 // The rule (optimizers.hpp) is that of the first step. Throws Interrupted with the parameters of a whole step.

@@ -223,7 +223,7 @@ class Run {
   // The second part of the tree's root, which the optimizer's step adds as it reads: lines that two processors read are
   // not written by both. 0 where there is none, or where the gradient's norm has to be known before.
   int64_t added_by_step(int64_t groups) const {
-    return groups == 1 || p_.max_norm > 0 ? 0 : std::bit_floor(static_cast<uint64_t>(groups - 1));
+    return groups == 1 || p_.max_norm ? 0 : std::bit_floor(static_cast<uint64_t>(groups - 1));
   }
 
   int64_t size() const { return static_cast<int64_t>(network_.size()); }
@@ -275,12 +275,12 @@ class Run {
         for (int64_t c = 0; c < p_.outputs; ++c) bias_gradient(node)[c] += bias_gradient(other)[c];
       });
     Vec<T> clip = broadcast<T>(1);
-    if (p_.max_norm > 0) {
+    if (p_.max_norm) {
       for (int64_t part = first; part < last; ++part) squares_[static_cast<std::size_t>(part)] = squares_of(part);
       if (thread == 0) squares_.back() = bias_squares();
       if (threads > 1) barrier_.wait(threads);
       std::vector<double> sums = squares_;
-      clip = broadcast<T>(static_cast<T>(clip_factor(std::sqrt(tree_sum(sums)), p_.max_norm)));
+      clip = broadcast<T>(static_cast<T>(clip_factor(std::sqrt(tree_sum(sums)), *p_.max_norm)));
     }
     const int64_t other = added_by_step(groups);
     network_.update(gradient(0), other ? gradient(other) : nullptr, rule, clip, state_, begin, end);

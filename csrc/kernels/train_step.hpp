@@ -30,6 +30,8 @@
 // place.
 #pragma once
 
+#include <optional>
+
 #include "kernels/linear_tiles.hpp"
 #include "kernels/optimizers.hpp"
 
@@ -44,7 +46,7 @@ struct TrainProblem {
   T *weight, *bias;                    // (outputs, columns), (outputs,); bias may be null
   T *weight_state[3], *bias_state[3];  // what the optimizer uses of them
   int64_t* applied = nullptr;          // where the number of steps applied so far is kept, or null
-  double max_norm = 0;                 // of the gradients of a step; 0: they are not clipped
+  std::optional<double> max_norm;      // of the gradients of a step; they are not clipped without
 };
 
 struct TrainResult {

@@ -115,6 +115,33 @@ def test_objects_with_a_protocol(case: str, dtype: Any, rng: np.random.Generator
         assert same_bytes(kernels.softmax(kind(array)), kernels.softmax(array)), kind.__name__
 
 
+class NotOnTheCPU(OnlyDLPack):
+    def __dlpack__(self, **options: Any) -> Any:
+        raise BufferError("not on this device")
+
+
+@pytest.mark.parametrize("case", INPUTS)
+def test_what_cannot_be_read_is_refused(case: str, rng: np.random.Generator) -> None:
+    """What is hidden by a mask has no number, and what another device holds is not here."""
+    name, array = case.split()[1], rng.normal(0, 1, (6, 5))
+    masked, elsewhere = np.ma.masked_less(array, 0), NotOnTheCPU(array)
+    elsewhere.dtype = array.dtype
+    with pytest.raises(TypeError, match=f"{name} is a masked array; accepted: "):
+        INPUTS[case](masked)
+    with pytest.raises(TypeError, match=f"{name} cannot be made an array: not on this device"):
+        INPUTS[case](elsewhere)
+
+
+def test_masked_outputs_are_refused() -> None:
+    x = np.zeros((3, 4))
+    out = np.ma.masked_less(np.ones((3, 4)), 0)
+    with pytest.raises(TypeError, match="out is a MaskedArray; accepted: an ndarray"):
+        kernels.softmax(x, out=out)
+    with pytest.raises(TypeError, match="weight is a MaskedArray; accepted: an ndarray"):
+        kernels.train_softmax_regression(x, [0], [0], out, None, batch_size=1, lr=0.1)
+    assert (out == 1).all()
+
+
 @pytest.mark.parametrize("dtype", DTYPES)
 def test_torch_tensors(dtype: Any, rng: np.random.Generator) -> None:
     torch = pytest.importorskip("torch", exc_type=ImportError)
@@ -234,6 +261,21 @@ def test_names(value: Any) -> None:
         assert "accepted: " in text
     with pytest.raises(ValueError, match="reduction"):
         reference.cross_entropy(x, order, reduction=value)
+
+
+def test_flags_and_names_that_are_arrays() -> None:
+    x, both = np.zeros((3, 4)), np.array(["dx", "dweight"])
+    for value in (np.array([1, 0]), np.array([True]), "no", None, 2, 0.0):
+        with pytest.raises(TypeError, match=r"keepdims is .*; accepted: True or False"):
+            kernels.logsumexp(x, keepdims=value)
+    for yes in (True, np.True_, 1):
+        assert kernels.logsumexp(x, keepdims=yes).shape == (3, 1)
+    dx, dweight, dbias = kernels.linear_backward(x, x, np.zeros((3, 3)), wanted=both)
+    assert dx is not None
+    assert dweight is not None
+    assert dbias is None
+    with pytest.raises(ValueError, match="wanted holds array"):
+        kernels.linear_backward(x, x, np.zeros((3, 3)), wanted=[both])
 
 
 @pytest.mark.parametrize("axis", [2, -3, 10**9])

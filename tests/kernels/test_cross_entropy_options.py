@@ -5,6 +5,7 @@ The oracle is the formula of `softstep.kernels.cross_entropy` in extended precis
 
 from __future__ import annotations
 
+import warnings
 from typing import Any
 
 import numpy as np
@@ -278,6 +279,40 @@ def test_distributions_of_any_dtype_and_layout(dtype: Any, rng: np.random.Genera
     wanted = kernels.cross_entropy_with_grad(x, whole)
     for given in (np.int8, np.uint16, np.int64, np.uint64):
         assert same_bytes(kernels.cross_entropy_with_grad(x, whole.astype(given)), wanted), given
+
+
+def test_other_floats_are_refused() -> None:
+    """Floats of 8 bits are none of NumPy's, and what they round to is for their owner to say."""
+    x, even = np.zeros((2, 2)), np.full((2, 2), 0.5)
+    narrow = pytest.importorskip("ml_dtypes").float8_e5m2
+    calls: list[tuple[str, Any]] = [
+        ("target", lambda: kernels.cross_entropy(x, even.astype(narrow))),
+        ("target", lambda: kernels.linear_cross_entropy(x, x, None, even.astype(narrow))),
+        ("scale", lambda: kernels.linear(x, x, scale=even[0].astype(narrow))),
+    ]
+    calls += [
+        (name, lambda name=name: kernels.cross_entropy(x, [0, 1], **{name: even[0].astype(narrow)}))
+        for name in ("class_weight", "sample_weight")
+    ]
+    for name, call in calls:
+        with pytest.raises(TypeError, match=f"{name} has dtype float8_e5m2; accepted: "):
+            call()
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_sums_beyond_float32_are_infinite(dtype: Any) -> None:
+    """Without a warning: what is beyond the dtype is infinity, as in any of its sums."""
+    largest = float(np.finfo(dtype).max)
+    x = np.array([[1.0, -1.0]] * 2, dtype) * dtype(largest / 2.1)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        total = kernels.cross_entropy(x, [1, 1], reduction="sum")
+        mean = kernels.cross_entropy(x, [1, 1])
+        squares = kernels.mse_loss(np.full(4, largest**0.5, dtype), [0] * 4, reduction="sum")
+    assert total == np.inf
+    assert (mean < np.inf) == (dtype == np.float32)  # the sum is taken in float64
+    assert squares == np.inf
+    assert all(result.dtype == dtype for result in (total, mean, squares))
 
 
 @pytest.mark.parametrize("dtype", DTYPES)

@@ -6,8 +6,10 @@ meanwhile, and of work by the thread that works longest.
 
 from __future__ import annotations
 
+import ctypes
 import inspect
 import json
+import mmap
 import os
 import signal
 import subprocess
@@ -21,7 +23,9 @@ import pytest
 
 from softstep import kernels
 
-pytestmark = pytest.mark.skipif(os.name != "posix", reason="needs Linux or macOS: SIGINT")
+pytestmark = pytest.mark.skipif(
+    sys.platform != "linux", reason="needs Linux: SIGINT, and memory mapped again and again"
+)
 
 
 def taken_away() -> float:
@@ -43,10 +47,30 @@ def clocks(process: int) -> dict[str, float]:
     return seconds
 
 
+def repeating(*shape: int) -> Any:
+    """Floats that may be written, as many as one likes: the same 16 MiB again and again."""
+    size, each = 4 * int(np.prod(shape)), 1 << 24
+    file = os.memfd_create("repeating")
+    os.truncate(file, each)
+    map_at = ctypes.CDLL(None, use_errno=True).mmap
+    map_at.restype = ctypes.c_void_p
+    map_at.argtypes = (ctypes.c_void_p, ctypes.c_size_t, *[ctypes.c_int] * 3, ctypes.c_long)
+    use, fixed, unreserved = mmap.PROT_READ | mmap.PROT_WRITE, 0x10, 0x4000
+    memory = mmap.mmap(-1, -(-size // each) * each, mmap.MAP_PRIVATE | unreserved, use)
+    whole = np.frombuffer(memory, np.float32, size // 4)
+    for place in range(whole.ctypes.data, whole.ctypes.data + size, each):
+        there = map_at(place, each, use, mmap.MAP_SHARED | fixed, file, 0)
+        assert there == place, ctypes.get_errno()
+    return whole.reshape(shape)
+
+
 PREAMBLE = f"""
-import json, os, sys, time
+import ctypes, json, mmap, os, sys, time
+from typing import Any
 import numpy as np
 from softstep import _native, kernels
+
+{inspect.getsource(repeating)}
 
 {inspect.getsource(taken_away)}
 {inspect.getsource(clocks)}
@@ -64,18 +88,20 @@ def long_training(threads: int, steps: int) -> str:
             target = rng.integers(0, 10, 1000)
             order = np.tile(rng.permutation(1000), {steps})
             weight, bias = np.zeros((10, 200), np.float32), np.zeros(10, np.float32)
-            buffers = np.zeros_like(weight), np.zeros_like(bias)
+            buffers, applied = (np.zeros_like(weight), np.zeros_like(bias)), np.zeros(1, np.int64)
+            settings = {{"lr": 0.01, "momentum": 0.9, "first_step": True}}
+            rule = kernels.OptimizerRule("sgd", settings, [buffers], applied)
             print("ready", flush=True)
             try:
                 kernels.train_softmax_regression(
-                    x, target, order, weight, bias, batch_size=1000, lr=0.01, momentum=0.9,
-                    momentum_buffers=buffers, first_step=True, threads={threads},
+                    x, target, order, weight, bias, batch_size=1000, rule=rule, threads={threads}
                 )
                 caught = None
             except KeyboardInterrupt:
                 caught = clocks(os.getpid())
             arrays = [array.ravel().tolist() for array in (weight, bias, *buffers)]
-            print(json.dumps({{"caught": caught, "arrays": arrays}}), flush=True)
+            report = {{"caught": caught, "arrays": arrays, "steps": int(applied[0])}}
+            print(json.dumps(report), flush=True)
             """
         ),
         "    ",
@@ -114,9 +140,45 @@ def long_kernel(threads: int, what: str) -> str:
             call = lambda: kernels.evaluate_softmax_regression(
                 x, target, weight, None, order=order, threads=THREADS)
         """,
+        "softmax": """
+            x, out = repeating(2**21, 1_000), repeating(2**21, 1_000)
+            call = lambda: kernels.softmax(x, out=out, threads=THREADS)
+        """,
+        "softmax of one row": """
+            x, out = repeating(2**31), repeating(2**31)
+            call = lambda: kernels.softmax(x, out=out, threads=THREADS)
+        """,
+        "log_softmax of narrow rows": """
+            x, out = repeating(2**28, 10), repeating(2**28, 10)
+            call = lambda: kernels.log_softmax(x, out=out, threads=THREADS)
+        """,
+        "softmax_backward": """
+            g, p, out = repeating(2**21, 1_000), repeating(2**21, 1_000), repeating(2**21, 1_000)
+            call = lambda: kernels.softmax_backward(g, p, out=out, threads=THREADS)
+        """,
+        "log_softmax_backward along columns": """
+            g, q, out = repeating(1_000, 2**21), repeating(1_000, 2**21), repeating(1_000, 2**21)
+            call = lambda: kernels.log_softmax_backward(g, q, 0, out=out, threads=THREADS)
+        """,
+        "cross_entropy_with_grad": """
+            x, out, target = repeating(2**21, 1_000), repeating(2**21, 1_000), np.zeros(2**21, int)
+            call = lambda: kernels.cross_entropy_with_grad(x, target, out=out, threads=THREADS)
+        """,
+        "mse_loss": """
+            p, t = repeating(2**32), repeating(2**32)
+            call = lambda: kernels.mse_loss(p, t, threads=THREADS)
+        """,
+        "binary_cross_entropy": """
+            x, t = repeating(2**31), repeating(2**31)
+            call = lambda: kernels.binary_cross_entropy_with_logits(x, t, threads=THREADS)
+        """,
+        "gather_rows": """
+            x, out = np.ones((1_000, 1_000), np.float32), repeating(2**22, 1_000)
+            order = np.tile(np.arange(1_000), 4_195)[:2**22]
+            call = lambda: kernels.gather_rows(x, order, out=out, threads=THREADS)
+        """,
         # One row of 2^32 columns that take no memory.
         "cross_entropy": """
-            import mmap
             size = 4 * 2**32
             memory = mmap.mmap(-1, size, flags=mmap.MAP_PRIVATE, prot=mmap.PROT_READ)
             x = np.frombuffer(memory, np.float32).reshape(1, -1)
@@ -125,7 +187,6 @@ def long_kernel(threads: int, what: str) -> str:
         """,
         # 2^32 row numbers that take no memory: each is looked at before anything is computed.
         "order": """
-            import mmap
             memory = mmap.mmap(-1, 8 * 2**32, flags=mmap.MAP_PRIVATE, prot=mmap.PROT_READ)
             x, target, order = np.ones((9, 4), "f"), np.zeros(9, int), np.frombuffer(memory, int)
             call = lambda: kernels.evaluate_softmax_regression(
@@ -133,7 +194,6 @@ def long_kernel(threads: int, what: str) -> str:
         """,
         # One row of 2^31 numbers that take no memory, as they were never written.
         "logsumexp": """
-            import mmap
             size = 2**31
             memory = mmap.mmap(-1, 8 * size, flags=mmap.MAP_PRIVATE, prot=mmap.PROT_READ)
             x = np.frombuffer(memory, np.float64, size)
@@ -192,8 +252,17 @@ def interrupted(script: str, level: str, after: float) -> tuple[dict[str, Any], 
         "linear_cross_entropy",
         "train",
         "evaluate",
+        "softmax",
+        "softmax of one row",
+        "log_softmax of narrow rows",
+        "softmax_backward",
+        "log_softmax_backward along columns",
         "logsumexp",
         "cross_entropy",
+        "cross_entropy_with_grad",
+        "mse_loss",
+        "binary_cross_entropy",
+        "gather_rows",
         "order",
     ],
 )
@@ -204,25 +273,22 @@ def test_kernel(what: str, threads: int, level: str) -> None:
 
 @pytest.mark.thread_counts(1, 2)
 def test_training(threads: int, level: str) -> None:
-    """Parameters are those of a whole step: momentum counts the steps, and they are repeated."""
+    """Parameters and momentum are those of the whole steps that `applied` counts."""
     report, delay = interrupted(long_training(threads, 100_000), level, 0.3)
     assert delay < 0.5
     rng = np.random.default_rng(1)
     x = rng.normal(size=(1000, 200)).astype(np.float32)
     target = rng.integers(0, 10, 1000)
     order = rng.permutation(1000)
-    wanted = [np.array(values, np.float32) for values in report["arrays"]]
     arrays = [np.zeros((10, 200), np.float32), np.zeros(10, np.float32)]
     arrays += [np.zeros_like(array) for array in arrays]
-    for step in range(200_000):
-        if all((a.ravel() == b).all() for a, b in zip(arrays, wanted, strict=True)):
-            assert step > 0
-            return
-        kernels.train_softmax_regression(
-            x, target, order, arrays[0], arrays[1], batch_size=1000, lr=0.01,
-            momentum=0.9, momentum_buffers=(arrays[2], arrays[3]), first_step=step == 0,
-        )  # fmt: skip
-    pytest.fail("these parameters are not those of a whole number of steps")
+    assert report["steps"] > 0
+    kernels.train_softmax_regression(
+        x, target, np.tile(order, report["steps"]), arrays[0], arrays[1], batch_size=1000,
+        lr=0.01, momentum=0.9, momentum_buffers=(arrays[2], arrays[3]), first_step=True,
+    )  # fmt: skip
+    for array, values in zip(arrays, report["arrays"], strict=True):
+        assert (array.ravel() == np.array(values, np.float32)).all()
 
 
 @pytest.mark.thread_counts(1, 2)

@@ -189,6 +189,8 @@ def test_gradients_that_are_copied_lie_apart_too() -> None:
         ({"lr": "a"}, TypeError, "lr is 'a'; accepted: a number"),
         ({"lr": None}, TypeError, "lr is None; accepted: a number"),
         ({"lr": 0.1, "nesterov": "yes"}, TypeError, "nesterov is 'yes'; accepted: True or False"),
+        ({"lr": 0.1, "nesterov": np.array([1, 0])}, TypeError, "nesterov is array"),
+        ({"lr": 0.1, "maximize": np.array([1, 0])}, TypeError, "maximize is array"),
         ({"lr": 0.1, "max_norm": [1]}, TypeError, r"max_norm is \[1\]"),
         ({"lr": 1e39}, ValueError, r"lr is 1e\+39; accepted: a number that is finite in float32"),
         ({"lr": 0.1, "weight_decay": 1e300}, ValueError, r"weight_decay is 1e\+300"),

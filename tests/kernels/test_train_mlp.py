@@ -292,7 +292,7 @@ W1, B1, W2, B2 = np.zeros((3, 2)), np.zeros(3), np.zeros((2, 3)), np.zeros(2)
         ({"order": [0, 2]}, IndexError, r"order\[1\] is 2; accepted: row numbers 0 to 1"),
         ({"order": [0.5]}, TypeError, "order has dtype float64"),
         ({"scale": [1.0, 2.0, 3.0]}, ValueError, r"scale has shape \(3,\)"),
-        ({"max_norm": 0.0}, ValueError, "max_norm is 0"),
+        ({"max_norm": -0.5}, ValueError, "max_norm is -0.5; accepted: a number of at least 0"),
         ({"x": [[1.0, 2.0]]}, ValueError, r"target has shape \(2,\)"),
         ({"rule": OptimizerRule("sgd", {"lr": 1.0}), "lr": 1.0}, TypeError, "lr is given beside"),
         (

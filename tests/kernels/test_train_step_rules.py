@@ -77,10 +77,11 @@ def test_rules_follow_the_reference(
 def test_clipping_follows_the_reference(kind: str, classes: int, rng: np.random.Generator) -> None:
     problem = Problem(rng, kind, classes=classes, dtype=np.float64, rows=np.float64)
     free = train(kernels, problem, "sgd", np.float64)
-    got = train(kernels, problem, "sgd", np.float64, max_norm=0.05)
-    assert not np.allclose(got[1][0], free[1][0], rtol=1e-3)
-    want = train(reference, problem, "sgd", np.float64, max_norm=0.05)
-    assert_follows(got, want, np.float64)
+    for max_norm in (0.05, 0.0):
+        got = train(kernels, problem, "sgd", np.float64, max_norm=max_norm)
+        assert not np.allclose(got[1][0], free[1][0], rtol=1e-3)
+        want = train(reference, problem, "sgd", np.float64, max_norm=max_norm)
+        assert_follows(got, want, np.float64)
 
 
 @pytest.mark.parametrize("rule", ["rmsprop", "adam", "adamw"])
@@ -177,6 +178,9 @@ def test_no_bias_and_short_batches(rng: np.random.Generator) -> None:
         ({"rule": OptimizerRule("adam", {"step": 0})}, ValueError, "step is 0"),
         ({"rule": OptimizerRule("adam", {})}, ValueError, r"states\[0\] of weight"),
         ({"lr": 0.1, "max_norm": -1.0}, ValueError, "max_norm is -1"),
+        ({"rule": OptimizerRule("sgd", {"rate": 1})}, TypeError, "'rate'; accepted: lr, momentum"),
+        ({"rule": OptimizerRule("sgd", {"lr": 1}, [None] * 2)}, ValueError, "states holds 2"),
+        ({"rule": OptimizerRule("adam", {}, [None] * 4)}, ValueError, "states holds 4; .* 3, of"),
     ],
 )
 def test_wrong_rules(options: dict[str, Any], error: type, text: str) -> None:
@@ -185,6 +189,37 @@ def test_wrong_rules(options: dict[str, Any], error: type, text: str) -> None:
         kernels.train_softmax_regression([[1.0, 2.0]], [0], [0], weight, None, batch_size=1,
                                          **options)  # fmt: skip
     assert (weight == 1).all()
+
+
+@pytest.mark.parametrize(
+    "beside",
+    [
+        {"momentum": 0.9},
+        {"dampening": -0.5},
+        {"weight_decay": 0.1},
+        {"nesterov": True},
+        {"maximize": True},
+        {"first_step": True},
+        {"momentum_buffers": (np.ones((3, 2), np.float32), None)},
+        {"weight_decay": [1.0, 2.0]},
+    ],
+)
+def test_settings_beside_a_rule(beside: dict[str, Any]) -> None:
+    """They would be ignored; those that change nothing may stand there."""
+    (name,) = beside
+    weight = np.ones((3, 2), np.float32)
+    rule = OptimizerRule("sgd", {"lr": 0.1})
+
+    def train(**options: Any) -> None:
+        kernels.train_softmax_regression(
+            [[1.0, 2.0]], [0], [0], weight, None, batch_size=1, rule=rule, **options
+        )
+
+    with pytest.raises(TypeError, match=f"{name} is given beside a rule"):
+        train(**beside)
+    assert (weight == 1).all()
+    train(momentum=0.0, nesterov=False, weight_decay=0, momentum_buffers=None)
+    assert (weight != 1).any()
 
 
 def test_states_must_lie_apart() -> None:

@@ -14,18 +14,21 @@ Reduction = Literal["none", "mean", "sum"]
 
 _INT64 = np.dtype(np.int64)
 _FLOATS = {np.dtype(np.float32), np.dtype(np.float64)}
+_LARGEST = float(np.finfo(np.float32).max)
 
 
 def as_array(name: str, value: ArrayLike) -> Array:
     """Return any array-like, `__array__` or DLPack object on the CPU as an ndarray."""
     if type(value) is np.ndarray:
         return value
-    if not hasattr(value, "__array__") and hasattr(value, "__dlpack__"):
-        return np.from_dlpack(value)  # type: ignore[arg-type]
+    if isinstance(value, np.ma.MaskedArray):
+        raise TypeError(f"{name} is a masked array; accepted: an array without a mask")
     try:
+        if not hasattr(value, "__array__") and hasattr(value, "__dlpack__"):
+            return np.from_dlpack(value)  # type: ignore[arg-type]
         return np.asarray(value)
-    except (ValueError, RuntimeError, TypeError) as error:
-        # ragged lists; tensors that require gradients, or of a dtype that NumPy lacks
+    except (ValueError, RuntimeError, TypeError, BufferError) as error:
+        # ragged lists; tensors that require gradients, elsewhere or of a dtype that NumPy lacks
         raise TypeError(
             f"{name} cannot be made an array: {error}; accepted: numbers in a regular shape"
         ) from error
@@ -154,10 +157,7 @@ def as_affine(
 
 def _per_feature(name: str, value: ArrayLike, columns: int, dtype: Any) -> Array:
     array = as_array(name, value)
-    if array.dtype.kind not in "fiu":
-        raise TypeError(
-            f"{name} has dtype {array.dtype}; accepted: a number, or an array of floats"
-        )
+    _check_numbers(name, array)
     array = cast(name, array, dtype)
     return np.full(columns, array) if array.ndim == 0 else np.ascontiguousarray(array)
 
@@ -193,6 +193,13 @@ def exactly(error: IndexError, **given: Any) -> IndexError:
     return error
 
 
+def _check_numbers(name: str, array: Array) -> None:
+    dtype = array.dtype
+    # ml_dtypes has floats that are none of NumPy's
+    if not (dtype.kind in "iu" or issubclass(dtype.type, np.floating) or dtype.name == "bfloat16"):
+        raise TypeError(f"{name} has dtype {dtype}; accepted: NumPy's floats, bfloat16, integers")
+
+
 def as_numbers(name: str, value: ArrayLike, dtype: np.dtype[Any]) -> Array:
     """Floats of any kind or integers as a C-contiguous, aligned array of `dtype`.
 
@@ -200,11 +207,7 @@ def as_numbers(name: str, value: ArrayLike, dtype: np.dtype[Any]) -> Array:
     """
     array = value if type(value) is np.ndarray else as_array(name, value)
     if array.dtype != dtype:
-        if array.dtype.kind not in "fiu" and array.dtype.name != "bfloat16":
-            raise TypeError(
-                f"{name} has dtype {array.dtype}; accepted: float16, bfloat16, float32, float64, "
-                "integers"
-            )
+        _check_numbers(name, array)
         array = cast(name, array, dtype)
     flags = array.flags
     if not (flags.c_contiguous and flags.aligned):
@@ -222,7 +225,7 @@ def as_dtype(value: DTypeLike) -> Any:
 
 def check_in_place(name: str, value: object) -> None:
     """Raise TypeError unless `value` is an ndarray: what is changed in place is never converted."""
-    if not isinstance(value, np.ndarray):
+    if not isinstance(value, np.ndarray) or isinstance(value, np.ma.MaskedArray):
         raise TypeError(
             f"{name} is a {type(value).__name__}; accepted: an ndarray, which is written in place"
         )
@@ -264,7 +267,10 @@ def reduced(total: float, divisor: float, reduction: str, dtype: np.dtype[Any]) 
     """Return a sum of losses, or their mean, as a scalar of `dtype`; a mean of nothing is NaN."""
     if reduction == "mean":
         total = total / divisor if divisor else float("nan")
-    return dtype.type(total)
+    if not abs(total) > _LARGEST:
+        return dtype.type(total)
+    with np.errstate(over="ignore"):  # infinity in float32
+        return dtype.type(total)
 
 
 def as_real(name: str, value: Any) -> float:
@@ -275,6 +281,13 @@ def as_real(name: str, value: Any) -> float:
         return float(value)
     except (TypeError, ValueError, OverflowError):
         raise TypeError(f"{name} is {value!r}; accepted: a number") from None
+
+
+def as_flag(name: str, value: Any) -> bool:
+    """Return `value` as a bool, or raise TypeError."""
+    if isinstance(value, (bool, np.bool_)) or (isinstance(value, int) and value in (0, 1)):
+        return bool(value)
+    raise TypeError(f"{name} is {value!r}; accepted: True or False")
 
 
 def as_pair(name: str, value: Any) -> tuple[Any, Any]:

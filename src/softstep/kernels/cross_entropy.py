@@ -233,9 +233,9 @@ def _run(
     # A small minibatch takes microseconds, so the usual case passes by what it does not need.
     x = as_float("logits", logits)
     t = target if type(target) is np.ndarray else as_array("target", target)
-    tolerance = target_tolerance(t, x.dtype)
-    ignored = as_index(ignore_index)
+    given, ignored = t.dtype, as_index(ignore_index)
     t = as_numbers("target", t, x.dtype) if t.ndim == 2 else as_targets("target", t, ignored)
+    tolerance = sum_tolerance(given, x.dtype) if t.ndim == 2 else 0.0
     losses, dlogits, out, w, s, lse, predicted = (
         losses_out,
         None,
@@ -313,11 +313,9 @@ def as_index(ignore_index: int) -> int:
     return index
 
 
-def target_tolerance(target: Array, dtype: np.dtype[Any]) -> float:
-    """How far the sums of these distributions may be from 1: the root of the coarser eps."""
-    if target.ndim != 2:
-        return 0.0
-    if target.dtype.name == "bfloat16":
+def sum_tolerance(given: np.dtype[Any], dtype: np.dtype[Any]) -> float:
+    """How far the sums of distributions given in a dtype may be from 1: root of the coarser eps."""
+    if given.name == "bfloat16":
         return math.sqrt(2.0**-7)
-    own = float(np.finfo(target.dtype).eps) if target.dtype.kind == "f" else 0.0
+    own = float(np.finfo(given).eps) if given.kind == "f" else 0.0
     return math.sqrt(max(own, float(np.finfo(dtype).eps)))

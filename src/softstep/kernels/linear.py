@@ -276,7 +276,7 @@ def check_wanted(wanted: Collection[str]) -> Collection[str]:
     except TypeError:
         raise TypeError(f"wanted is {wanted!r}; accepted: a collection of names") from None
     for name in names:
-        if name not in GRADIENTS:
+        if not isinstance(name, str) or name not in GRADIENTS:
             raise ValueError(f"wanted holds {name!r}; accepted: 'dx', 'dweight', 'dbias'")
     return names
 
@@ -298,7 +298,7 @@ def check_outputs(
         if name not in wanted:
             raise ValueError(f"out holds {name!r}; accepted: {', '.join(map(repr, wanted))}")
         check_in_place(f"out[{name!r}]", array)
-        check_all_apart(array, copied)
+        check_all_apart(array, copied, f"out[{name!r}]")
     names = list(out)
     for i, name in enumerate(names):
         for other in names[:i]:

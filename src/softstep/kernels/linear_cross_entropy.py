@@ -29,7 +29,7 @@ from softstep.kernels.cross_entropy import (
     ByProducts,
     as_index,
     by_product_names,
-    target_tolerance,
+    sum_tolerance,
 )
 from softstep.kernels.linear import GRADIENTS, Gradient, as_weight, check_outputs, check_wanted
 from softstep.runtime import resolve_threads
@@ -200,9 +200,9 @@ def _run(
     w = as_weight(weight, features)
     b = None if bias is None else as_float("bias", bias, w, "weight")
     t = as_array("target", target)
-    tolerance = target_tolerance(t, w.dtype)
-    ignored = as_index(ignore_index)
+    given_dtype, ignored = t.dtype, as_index(ignore_index)
     t = as_numbers("target", t, w.dtype) if t.ndim == 2 else as_targets("target", t, ignored)
+    tolerance = sum_tolerance(given_dtype, w.dtype) if t.ndim == 2 else 0.0
     class_weights, sample_weights = (
         None if value is None else as_numbers(name, value, w.dtype)
         for name, value in (("class_weight", class_weight), ("sample_weight", sample_weight))

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from softstep import _native
-from softstep.kernels._arrays import Array, as_float, as_pair, as_real, check_apart
+from softstep.kernels._arrays import Array, as_flag, as_float, as_pair, as_real, check_apart
 from softstep.runtime import resolve_threads
 
 Arrays = Array | list[Array] | tuple[Array, ...]
@@ -380,8 +380,7 @@ def _step(
     except TypeError:
         for name, value in zip(names[1], settings, strict=False):
             if name in _FLAGS:
-                if not hasattr(value, "__bool__"):
-                    raise TypeError(f"{name} is {value!r}; accepted: True or False") from None
+                as_flag(name, value)
             elif name != "max_norm" or value is not None:
                 as_real(name, value)
         raise

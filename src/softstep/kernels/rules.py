@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from softstep.kernels._arrays import Array, as_pair, check_in_place
+from softstep.kernels._arrays import Array, as_pair, as_real, check_in_place
 from softstep.kernels.optimizers import (
     adam_step,
     adamw_step,
@@ -59,14 +59,12 @@ class OptimizerRule(NamedTuple):
 _STEPS: dict[str, Callable[..., Any]] = {
     "sgd": sgd_step, "rmsprop": rmsprop_step, "adam": adam_step, "adamw": adamw_step
 }  # fmt: skip
+_NUMBER_OF_STATES = {"sgd": 1, "rmsprop": 3, "adam": 3, "adamw": 3}
 _NO_SETTINGS = {"max_norm", "threads", "momentum_buffer", "grad_avg", "max_exp_avg_sq"}
 
 
 def rule_settings(rule: OptimizerRule) -> dict[str, Any]:
     """Return all the settings of a rule under the names that the native function reads."""
-    if not isinstance(rule.name, str) or rule.name not in _STEPS:
-        accepted = ", ".join(map(repr, _STEPS))
-        raise ValueError(f"the rule's name is {rule.name!r}; accepted: {accepted}")
     if not isinstance(rule.settings, Mapping):
         raise TypeError(
             f"the rule's settings are {rule.settings!r}; accepted: a mapping of names to values"
@@ -75,10 +73,11 @@ def rule_settings(rule: OptimizerRule) -> dict[str, Any]:
     defaults = {name: value for name, value in given.items() if name not in _NO_SETTINGS}
     if rule.name in ("adam", "adamw"):
         defaults["step"] = 1
+    accepted = dict.fromkeys(("lr", *defaults))
     for name in rule.settings:
-        if name not in defaults and name != "lr":
+        if name not in accepted:
             raise TypeError(
-                f"the rule {rule.name!r} has the setting {name!r}; accepted: {', '.join(defaults)}"
+                f"the rule {rule.name!r} has the setting {name!r}; accepted: {', '.join(accepted)}"
             )
     settings = {**defaults, **rule.settings}
     if "lr" not in settings:
@@ -87,7 +86,8 @@ def rule_settings(rule: OptimizerRule) -> dict[str, Any]:
     if rule.name == "rmsprop":
         settings["centered"] = there[1]
     elif rule.name != "sgd":
-        settings["beta1"], settings["beta2"] = as_pair("betas", settings.pop("betas"))
+        betas = as_pair("betas", settings.pop("betas"))
+        settings |= {f"beta{i + 1}": as_real(f"betas[{i}]", betas[i]) for i in range(2)}
         settings["amsgrad"] = there[2]
     return settings
 
@@ -102,6 +102,9 @@ def rule_states(rule: OptimizerRule, count: int) -> list[list[Array | None]]:
         raise TypeError(
             f"states is {rule.states!r}; accepted: for each state one array for each parameter"
         ) from None
+    most = _NUMBER_OF_STATES[rule.name]
+    if len(states) > most:
+        raise ValueError(f"states holds {len(states)}; accepted: at most {most}, of {rule.name!r}")
     for k, state in enumerate(states):
         if len(state) != count:
             raise ValueError(
@@ -122,10 +125,14 @@ def chosen_rule(
 ) -> OptimizerRule:
     """Return the rule that is given, or that of SGD with its settings for `count` parameters."""
     if rule is not None:
-        if lr is not None:
-            raise TypeError("lr is given beside a rule; accepted: one of the two")
+        for name, value in {"lr": lr, "momentum_buffers": momentum_buffers, **sgd}.items():
+            if value is not None and not (isinstance(value, (int, float)) and value == 0):
+                raise TypeError(f"{name} is given beside a rule; accepted: one of the two")
         if not isinstance(rule, OptimizerRule):
             raise TypeError(f"rule is {rule!r}; accepted: an OptimizerRule")
+        if not isinstance(rule.name, str) or rule.name not in _STEPS:
+            accepted = ", ".join(map(repr, _STEPS))
+            raise ValueError(f"the rule's name is {rule.name!r}; accepted: {accepted}")
         return rule
     if lr is None:
         raise TypeError("lr is missing; accepted: a learning rate, or a rule")

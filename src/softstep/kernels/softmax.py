@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from softstep import _native
-from softstep.kernels._arrays import Array, as_float, as_real, check_apart
+from softstep.kernels._arrays import Array, as_flag, as_float, as_real, check_apart
 from softstep.runtime import resolve_threads
 
 
@@ -187,7 +187,7 @@ def logsumexp(
     1000.6931471805599
     """
     array = as_float("logits", logits, contiguous=False)
-    temperature = as_real("temperature", temperature)
+    temperature, keepdims = as_real("temperature", temperature), as_flag("keepdims", keepdims)
     count = resolve_threads(threads)
     array, where = _readable(array, axis, "logits")
     if out is not None:
@@ -195,7 +195,7 @@ def logsumexp(
     where %= array.ndim
     shape = (*array.shape[:where], *((1,) if keepdims else ()), *array.shape[where + 1 :])
     result = np.empty(shape, array.dtype) if out is None else out
-    _native.module.logsumexp(result, array, where, bool(keepdims), temperature, count)
+    _native.module.logsumexp(result, array, where, keepdims, temperature, count)
     return result[()] if out is None else result
 
 

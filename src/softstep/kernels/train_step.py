@@ -100,7 +100,7 @@ def train_softmax_regression(
     rule : OptimizerRule, optional
         Another optimizer, in the place of SGD and its arguments above.
     max_norm : float, optional
-        Clip the gradients of each minibatch to this global norm, above 0, as `clip_grad_norm` does.
+        Clip the gradients of each minibatch to this global norm, as `clip_grad_norm` does.
     scale, shift : float or array_like (K,), optional
         The features are ``x * scale + shift``.
     threads : int, optional
