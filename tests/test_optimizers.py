@@ -239,3 +239,23 @@ def test_a_wrong_gradient_of_any_dtype_changes_nothing(kind: Any) -> None:
     with pytest.raises(TypeError, match=r"gradient of params\[1\] has dtype float64"):
         kind(params, lr=0.5).step()
     assert np.array_equal(params[0].data, [1, 1])
+
+
+@pytest.mark.parametrize(
+    ("kind", "name"),
+    [
+        (SGD, "nesterov"),
+        (SGD, "maximize"),
+        (RMSprop, "centered"),
+        (RMSprop, "maximize"),
+        (Adam, "amsgrad"),
+        (AdamW, "maximize"),
+    ],
+)
+def test_flags_are_no_texts(kind: Any, name: str) -> None:
+    """The text "False" is true for Python."""
+    for wrong in ("False", "no", None, float("nan"), 2, [True]):
+        with pytest.raises(TypeError, match=f"{name} is .*; accepted: True or False"):
+            kind([Parameter([1.0])], lr=0.1, **{name: wrong})
+    more = {"momentum": 0.5} if name == "nesterov" else {}
+    assert getattr(kind([Parameter([1.0])], lr=0.1, **{name: np.True_}, **more), name) is True

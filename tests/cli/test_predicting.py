@@ -107,6 +107,19 @@ def test_pictures_of_another_size_are_resized(capsys: Capture, digits: Any, imag
     assert [one["class"] for one in small] == [one["class"] for one in lossy] == y[:5].tolist()
 
 
+def test_black_and_white(capsys: Capture, digits: Any, images: NDArray[Any]) -> None:
+    """True is white, not one of 16 or 255 parts of it."""
+    model, X, _ = digits
+    np.save("bool.npy", X > 0.5)
+    found = [one["class"] for one in answers(capsys, "model", "bool.npy")]
+    assert found == model.predict((X > 0.5).astype(np.float32).reshape(-1, 64)).tolist()
+
+
+def test_pixels_beyond_white(capsys: Capture, images: NDArray[Any]) -> None:
+    np.save("x.npy", images * 255)
+    check_error(run(capsys, "predict", "model", "x.npy"), "row 0 holds pixels outside 0 to 1")
+
+
 @pytest.mark.parametrize("form", ["rows", "images", "channel", "bytes", "idx", "gzip", "f8"])
 def test_arrays(capsys: Capture, digits: Any, images: NDArray[Any], form: str) -> None:
     model, X, _ = digits

@@ -277,7 +277,7 @@ def test_rows_are_checked() -> None:
         model.backward((np.zeros((2, 4), np.float32), [0.5, 1.0]))
     with pytest.raises(IndexError, match=r"target\[1\] is 3"):
         model.backward((np.zeros((2, 4), np.float32), [0, 3]))
-    with pytest.raises(IndexError, match=r"target\[0\] is -1"):
+    with pytest.raises(IndexError, match=r"y\[0\] is -1"):
         model.loss(model(np.zeros((2, 4), np.float32)), [-1, 3])
     assert model.predict(np.zeros((0, 4), np.float32)).shape == (0,)
     assert all(parameter.grad is None for parameter in model.parameters())

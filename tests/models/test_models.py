@@ -324,3 +324,29 @@ def test_scratch_models_name_a_wrong_number_of_features() -> None:
     ):
         with pytest.raises(ValueError, match="x has 3 features in a row; accepted: 4"):
             model(np.zeros((2, 3)))
+
+
+def test_losses_of_integers() -> None:
+    """Predictions of integers do not make integers of the targets."""
+    model, y_hat, y = LinearRegression(0.1), np.array([[1], [2]]), np.array([0.5, 0.5])
+    assert model.loss(y_hat, y) == model.loss(y_hat.astype(float), y) == 1.25
+    loss, gradient = model.loss_with_grad(y_hat.astype(np.uint8), y)
+    assert loss == 1.25
+    assert gradient.tolist() == [[0.5], [1.5]]
+
+
+def test_every_row_has_a_class() -> None:
+    """-100, which the kernels leave out, is no class of a model; texts and fractions are none."""
+    model, logits = SoftmaxRegression(3, 0.1), np.zeros((2, 3), np.float32)
+    for function in (model.loss, model.loss_with_grad, Classifier().loss):
+        with pytest.raises(IndexError, match=r"y\[1\] is -100; accepted: 0 to 2"):
+            function(logits, [0, -100])
+        for wrong in (["0", "1"], [0.0, 1.5]):
+            with pytest.raises(TypeError, match="y has dtype"):
+                function(logits, wrong)
+    for wrong in (["0", "1"], [0.0, 1.5], np.ma.masked_less([0, 1], 1)):
+        with pytest.raises(TypeError, match=r"y has dtype|y is a masked array"):
+            model.accuracy(logits, wrong)
+    even = np.full((2, 3), 1 / 3, np.float32)
+    assert model.loss(logits, even) == pytest.approx(np.log(3))
+    assert np.abs(model.loss_with_grad(logits, even)[1]).max() < 1e-7

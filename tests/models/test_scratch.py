@@ -228,3 +228,12 @@ def test_regression_on_either_dtype(rows: Any, targets: Any) -> None:
     Trainer(max_epochs=5).fit(model, data)
     assert model.w.dtype == np.float32
     np.testing.assert_allclose(model.w.data.ravel(), [1, 2, 3], atol=1e-3)
+
+
+def test_regression_of_images(rng: np.random.Generator) -> None:
+    x, y = rng.normal(size=(40, 1, 2, 2)), rng.normal(size=40)
+    for make in (LinearRegressionScratch, lambda *args: WeightDecayScratch(4, 0.5, 0.1)):
+        one, other = make(4, 0.1), make(4, 0.1)
+        Trainer(1).fit(one, ArrayDataModule(x, y, batch_size=8))
+        Trainer(1).fit(other, ArrayDataModule(x.reshape(40, 4), y, batch_size=8))
+        np.testing.assert_array_equal(one.w, other.w)

@@ -149,3 +149,16 @@ def test_bad_optimizers() -> None:
         minimize(bowl, [1.0], "sdg")
     with pytest.raises(TypeError, match="momentun"):
         minimize(bowl, [1.0], SGD, lr=0.1, momentun=0.9)
+
+
+def test_steps_that_lead_far_away() -> None:
+    """Deep Learning from Scratch, 4.4.1: a learning rate that is too large, step after step.
+
+    Where numbers are so large that the step of differences would vanish beside them it grows.
+    """
+    x, path = gradient_descent(lambda x: x[0] ** 2 + x[1] ** 2, [-3.0, 4.0], lr=10.0, step_num=100)
+    np.testing.assert_allclose(path[:4], [[-3 * f, 4 * f] for f in (1, -19, 361, -6859)], rtol=1e-8)
+    assert np.isfinite(path).all()
+    assert (np.abs(x) > 1e12).all()
+    far, _ = minimize(bowl, np.array([3000.0, -1.0], np.float32), SGD, 30, lr=0.25)
+    np.testing.assert_allclose(far, 0, atol=1e-2)

@@ -399,3 +399,16 @@ def test_base_class_state_is_nothing() -> None:
     assert Module().training_state() == {}
     Module().accept_training_state({})
     assert Callback().state_dict() == {}
+
+
+def test_accuracy_of_an_epoch_that_went_on_in_the_other_way(tmp_path: Path) -> None:
+    """Step by step the training rows are not classified: half an epoch's share is not one."""
+    path = tmp_path / "training"
+    for first, second in ((Stepwise, Trainer), (Trainer, Stepwise)):
+        with pytest.raises(CrashError):
+            first(1, callbacks=[Checkpoint(path, every_steps=1), Crashing(2)]).fit(
+                Softmax0(), small()
+            )
+        (record,) = second(1).fit(Softmax0(), small(), resume=path)
+        assert record.train_accuracy is None
+        assert record.val_accuracy is not None

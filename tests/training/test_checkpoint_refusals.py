@@ -12,14 +12,23 @@ from training_models import Mean, Softmax0, Stepwise, small
 
 import softstep
 from softstep import (
+    Adam,
     Callback,
     Checkpoint,
     CheckpointError,
     EarlyStopping,
+    RMSprop,
     SoftmaxRegression,
     Trainer,
     make_optimizer,
 )
+
+
+def in_order() -> Any:
+    data = small()
+    data.shuffle = False
+    return data
+
 
 BOTH_WAYS = pytest.mark.parametrize("trainer_class", [Trainer, Stepwise])
 
@@ -51,6 +60,7 @@ REFUSED = {
         lambda: Softmax0(momentum=0.9), small, "optimizer has momentum 0.5 instead of 0.9",
     ),
     "seed": (Softmax0, lambda: small(seed=1), "data has seed 0 instead of 1"),
+    "order": (Softmax0, in_order, "data has shuffle True instead of False"),
     "batch size": (Softmax0, lambda: small(batch_size=5), "data has batch_size 4 instead of 5"),
     "rows": (Softmax0, lambda: small(12), "data has rows 10 instead of 12"),
 }  # fmt: skip
@@ -279,3 +289,25 @@ def test_a_folder_that_is_not_there_is_named_before_the_training(tmp_path: Path)
     with pytest.raises(ValueError, match="no validation data"):
         Trainer(1, callbacks=[Checkpoint("x", best="y")]).fit(model, small(val=False))
     assert not model.weight.is_initialized
+
+
+@pytest.mark.parametrize("now", [True, False])
+@pytest.mark.parametrize(("optimizer", "kind"), [(Adam, "amsgrad"), (RMSprop, "centered")])
+def test_another_kind_of_optimizer(tmp_path: Path, optimizer: Any, kind: str, now: bool) -> None:
+    def trainer(epochs: int, of_kind: bool, *callbacks: Callback) -> Trainer:
+        def make(parameters: Any) -> Any:
+            return optimizer(parameters, 0.1, **{kind: of_kind})
+
+        return Trainer(epochs, callbacks=callbacks, optimizer=make)
+
+    path = tmp_path / "training"
+    trainer(1, not now, Checkpoint(path)).fit(SoftmaxRegression(2, 0.1), small())
+    message = f"its optimizer has {kind} {not now} instead of {now}"
+    with pytest.raises(CheckpointError, match=message):
+        trainer(2, now).fit(SoftmaxRegression(2, 0.1), small(), resume=path)
+
+
+def test_the_best_model_has_a_file_of_its_own(tmp_path: Path) -> None:
+    path = tmp_path / "training"
+    with pytest.raises(ValueError, match=r"best is .*training; accepted: another file"):
+        Checkpoint(path, best=path)

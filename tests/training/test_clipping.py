@@ -117,3 +117,16 @@ def test_own_models_are_clipped() -> None:
     data = small()
     Trainer(1, gradient_clip_val=1e-3).fit(model, data)
     assert 0 < abs(model.w.data[0]) <= 3 * 0.1 * 1e-3
+
+
+def test_wrong_norms_of_any_dtypes() -> None:
+    parameters = [Parameter(np.ones(2, dtype)) for dtype in (np.float32, np.float64)]
+    for parameter in parameters:
+        parameter.grad = np.ones_like(parameter.data)
+    for params in (parameters, parameters[:1], []):
+        for wrong in (-1.0, math.nan):
+            with pytest.raises(ValueError, match="max_norm is"):
+                clip_gradients(params, wrong)
+        with pytest.raises(TypeError, match="max_norm is 'a'"):
+            clip_gradients(params, "a")  # type: ignore[arg-type]
+    assert all((parameter.grad == 1).all() for parameter in parameters)

@@ -98,17 +98,17 @@ def _from_array(path: Path, array: NDArray[Any], wanted: Wanted) -> Rows:
         raise DataFileError(
             path, f"has the shape {array.shape}; accepted: (n, {wanted.features}) rows{images}"
         )
-    whole = array.dtype.kind in "biu"
+    whole = array.dtype.kind in "iu"
     x = array.astype(np.float32)
     finite = np.isfinite(x).reshape(len(x), -1).all(axis=1)
     if not finite.all():
         raise DataFileError(path, f"row {int((~finite).argmax())} is not finite")
-    if whole and wanted.scale != 1:
-        outside = ((x < 0) | (x * wanted.scale > 1.001)).reshape(len(x), -1).any(axis=1)
+    if wanted.scale != 1 and (whole or wanted.shape is not None):
+        x *= np.float32(wanted.scale if whole else 1)
+        outside = ((x < 0) | (x > 1.001)).reshape(len(x), -1).any(axis=1)
         if outside.any():
-            row, top = int(outside.argmax()), round(1 / wanted.scale)
+            row, top = int(outside.argmax()), round(1 / wanted.scale) if whole else 1
             raise DataFileError(path, f"row {row} holds pixels outside 0 to {top}")
-        x *= np.float32(wanted.scale)
     if wanted.invert:
         x = 1 - x
     return Rows(_flat(path, x, wanted), numbered)

@@ -18,7 +18,9 @@ class ArrayDataModule(DataModule):
     Parameters
     ----------
     x : (n, ...) array_like
-        Features: real numbers of any type. uint8, float32 and float64 rows take the fused path.
+        Features: real numbers of any type. uint8, int8, float16, float32 and float64 rows take the
+        fused path; those that do not lie one after the other are copied first, unless they are
+        mapped from a file.
     y : (n,) or (n, C) array_like
         Targets: class indices of any integer type, or real numbers.
     x_val, y_val : array_like, optional

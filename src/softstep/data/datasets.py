@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import ArrayLike, DTypeLike, NDArray
 
 from softstep.data.mapped import MappedFiles
-from softstep.kernels._arrays import as_dtype, as_targets, cast
+from softstep.kernels._arrays import as_array, as_dtype, as_targets, cast
 from softstep.kernels.gather_rows import gather_into
 
 __all__ = ["ArrayDataset", "Arrays", "Batch", "Dataset", "IndexedDataset", "at_epoch"]
@@ -27,8 +27,9 @@ Empty: TypeAlias = Callable[[tuple[int, ...], np.dtype[Any]], NDArray[Any]]
 
 _WIDE = 512  # bytes of a row of targets; what is shorter NumPy brings together as fast
 
-# The feature types of the fused kernels.
-_RAW_TYPES = (np.dtype(np.uint8), np.dtype(np.float32), np.dtype(np.float64))
+# The types of batches of features, and of the features that the fused kernels read.
+_FLOATS = (np.dtype(np.float32), np.dtype(np.float64))
+_RAW_TYPES = (np.dtype(np.uint8), np.dtype(np.int8), np.dtype(np.float16), *_FLOATS)
 
 
 @runtime_checkable
@@ -99,13 +100,15 @@ class IndexedDataset:
 
 
 class ArrayDataset(IndexedDataset):
-    """Arrays of equal length, in memory or memory-mapped, without a copy of them.
+    """Arrays of equal length, in memory or memory-mapped, without a copy of most.
 
     Parameters
     ----------
     *arrays : array_like
         The features, then usually the targets; the same length each. A file opened with
         ``np.load(..., mmap_mode="r")`` or ``np.memmap`` stays on disk and is read batch by batch.
+        Features in memory whose rows are not contiguous, such as those of a Fortran-ordered array,
+        or of foreign byte order, are copied once: later changes of them are not seen.
     scale, shift : float or (K,) array_like, optional
         Feature batches are ``x * scale + shift``, K being the number of features of a row.
     dtype : dtype, optional
@@ -152,6 +155,9 @@ class ArrayDataset(IndexedDataset):
         if len(set(lengths)) > 1:
             raise ValueError(f"arrays must have the same length, got {lengths}")
         features = self.tensors[0]
+        if not contiguous_rows(features) and not MappedFiles((features,)):
+            features = np.array(features, features.dtype.newbyteorder("="), order="C")
+            self.tensors = (features, *self.tensors[1:])
         self.item_shape = features.shape[1:] if item_shape is None else tuple(item_shape)
         if math.prod(self.item_shape) != math.prod(features.shape[1:]):
             raise ValueError(
@@ -161,7 +167,7 @@ class ArrayDataset(IndexedDataset):
         if dtype is None:
             plain = scale is None and shift is None
             dtype = features.dtype if plain or features.dtype == np.float64 else np.float32
-        elif as_dtype(dtype) not in _RAW_TYPES[1:]:
+        elif as_dtype(dtype) not in _FLOATS:
             raise ValueError(f"dtype must be float32 or float64, got {as_dtype(dtype)}")
         self.dtype = np.dtype(dtype).newbyteorder("=")
         self.files = MappedFiles(self.tensors)
@@ -277,9 +283,10 @@ class ArrayDataset(IndexedDataset):
         Returns
         -------
         tuple or None
-            ``x`` (n, K) uint8, float32 or float64 with contiguous rows, ``y`` the targets, scale,
-            shift; None if there are not two arrays, or the features have another type, byte order
-            or layout: such data are trained on batch by batch.
+            ``x`` (n, K) uint8, int8, float16, float32 or float64 with contiguous rows, ``y`` the
+            targets, scale, shift; None if there are not two arrays, or the features are of another
+            type, or mapped in another byte order or layout: such data are trained on batch by
+            batch.
         """
         if len(self.tensors) != 2:
             return None
@@ -294,7 +301,7 @@ class ArrayDataset(IndexedDataset):
 
 
 def _numbers(position: int, array: ArrayLike) -> NDArray[Any]:
-    result = np.asarray(array)
+    result = as_array(f"array {position}", array)
     if result.dtype.kind not in "biuf":
         raise TypeError(f"array {position} must hold real numbers or booleans, got {result.dtype}")
     if result.ndim == 0:

@@ -11,6 +11,7 @@ from numpy.typing import ArrayLike
 from softstep.data.datasets import Batch
 from softstep.data.loaders import integer
 from softstep.data.modules import DataModule
+from softstep.kernels._arrays import as_flag
 
 __all__ = ["GeneratedDataModule", "GeneratedLoader", "Maker"]
 
@@ -70,7 +71,7 @@ class GeneratedLoader:
         self.num_rows = integer("num_rows", num_rows, 1)
         self.batch_size = integer("batch_size", batch_size, 1)
         self.seed = integer("seed", seed, 0)
-        self.validation = bool(validation)
+        self.validation = as_flag("validation", validation)
         self.epoch = 0
 
     def set_epoch(self, epoch: int) -> None:

@@ -13,6 +13,7 @@ from softstep.data._permutation import Permutation, permutation
 from softstep.data.datasets import ArrayDataset, Batch, Dataset, at_epoch
 from softstep.data.draws import draws
 from softstep.data.memory import ReusedMemory
+from softstep.kernels._arrays import as_flag
 
 __all__ = ["DataLoader", "Sampler"]
 
@@ -200,10 +201,10 @@ class DataLoader:
             )
         self.dataset = dataset
         self.batch_size = integer("batch_size", batch_size, 1)
-        self.shuffle = bool(shuffle)
+        self.shuffle = as_flag("shuffle", shuffle)
         self.seed = integer("seed", seed, 0)
-        self.drop_last = bool(drop_last)
-        self.replacement = bool(replacement)
+        self.drop_last = as_flag("drop_last", drop_last)
+        self.replacement = as_flag("replacement", replacement)
         if self.shuffle + self.replacement + (sampler is not None) > 1:
             raise ValueError("only one of shuffle, replacement and sampler may be given")
         if sampler is not None and not callable(sampler):

@@ -15,6 +15,7 @@ from softstep.data.files import find_or_fetch
 from softstep.data.idx import DataFileError
 from softstep.data.images import ImageDataModule
 from softstep.data.transforms import Transform
+from softstep.kernels._arrays import as_flag
 
 __all__ = ["MNIST", "FashionMNIST", "load_mnist"]
 
@@ -264,6 +265,8 @@ def load_mnist(
         (x_train, t_train), (x_test, t_test) = load_mnist(one_hot_label=True, root="data")
         x_train.shape, t_train.shape  # (60000, 784), (60000, 10)
     """
+    normalize, flatten = as_flag("normalize", normalize), as_flag("flatten", flatten)
+    one_hot_label = as_flag("one_hot_label", one_hot_label)
     data = MNIST(root=root, download=download)
 
     def part(train: bool) -> tuple[NDArray[Any], NDArray[Any]]:

@@ -9,7 +9,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from softstep import kernels
 from softstep.models.module import Module
-from softstep.models.rows import predicted_classes
+from softstep.models.rows import class_indices, class_targets, predicted_classes
 
 __all__ = ["Classifier"]
 
@@ -28,12 +28,12 @@ class Classifier(Module):
     """
 
     def loss(self, y_hat: ArrayLike, y: ArrayLike, averaged: bool = True) -> Any:
-        """Compute the cross-entropy of logits (N, C) with class indices (N,).
+        """Compute the cross-entropy of logits (N, C) with class indices (N,), or distributions.
 
         Parameters
         ----------
         y_hat : array_like, (N, C)
-        y : array_like of any integer dtype, (N,)
+        y : array_like of any integer dtype, (N,), or of floats, (N, C)
         averaged : bool, default True
             The mean over the rows, or the loss of each row.
 
@@ -44,10 +44,12 @@ class Classifier(Module):
         Raises
         ------
         TypeError, ValueError, IndexError
-            As `softstep.kernels.cross_entropy`.
+            As `softstep.kernels.cross_entropy`; every row has to be of a class.
         """
-        reduction = "mean" if averaged else "none"
-        return kernels.cross_entropy(y_hat, y, reduction=reduction, threads=self.threads)  # type: ignore[arg-type]
+        return kernels.cross_entropy(
+            y_hat, class_targets(y, y_hat), reduction="mean" if averaged else "none",
+            threads=self.threads,
+        )  # fmt: skip
 
     def accuracy(self, y_hat: ArrayLike, y: ArrayLike, averaged: bool = True) -> Any:
         """Compute the share of rows whose largest logit is that of their class.
@@ -67,6 +69,8 @@ class Classifier(Module):
 
         Raises
         ------
+        TypeError
+            `y` holds no integers.
         ValueError
             The shapes do not fit.
 
@@ -77,7 +81,7 @@ class Classifier(Module):
         >>> Classifier().accuracy(logits, [1, 0, 0], averaged=False)
         array([1., 1., 0.], dtype=float32)
         """
-        logits, labels = np.asarray(y_hat), np.asarray(y)
+        logits, labels = np.asarray(y_hat), class_indices(y)
         if logits.ndim != 2 or logits.shape[1] == 0 or labels.shape != logits.shape[:1]:
             raise ValueError(
                 f"y_hat has the shape {logits.shape} and y {labels.shape}; "

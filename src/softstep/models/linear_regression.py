@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import ArrayLike, DTypeLike, NDArray
 
 from softstep import kernels
+from softstep.kernels._arrays import as_array, as_float
 from softstep.models.affine import AffineModel
 
 __all__ = ["LinearRegression"]
@@ -63,12 +64,12 @@ class LinearRegression(AffineModel):
 
     def loss(self, y_hat: ArrayLike, y: ArrayLike) -> Any:
         """Compute the mean over all elements of ``(y_hat - y) ** 2``."""
-        predicted = np.asarray(y_hat)
+        predicted = as_float("y_hat", y_hat)
         return kernels.mse_loss(predicted, self.targets(y, predicted.dtype), threads=self.threads)
 
     def loss_with_grad(self, y_hat: ArrayLike, y: ArrayLike) -> tuple[Any, NDArray[Any]]:
         """Compute the mean squared error and its gradient with respect to the predictions."""
-        predicted = np.asarray(y_hat)
+        predicted = as_float("y_hat", y_hat)
         return kernels.mse_loss_with_grad(
             predicted, self.targets(y, predicted.dtype), threads=self.threads
         )
@@ -78,7 +79,7 @@ class LinearRegression(AffineModel):
 
         Nothing else is reshaped: the kernels refuse to broadcast.
         """
-        array = np.asarray(y)
+        array = as_array("y", y)
         if array.dtype.kind not in "biuf":
             raise TypeError(f"y has the dtype {array.dtype}; accepted: real numbers")
         if array.ndim == 1 and self.num_outputs == 1:

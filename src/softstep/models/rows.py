@@ -13,6 +13,7 @@ from softstep.kernels._arrays import as_array, as_targets
 __all__ = [
     "check_labels",
     "class_indices",
+    "class_targets",
     "first_bad_row",
     "flat_rows",
     "like_outputs",
@@ -37,7 +38,7 @@ def flat_rows(x: ArrayLike, num_features: int | None = None) -> NDArray[Any]:
 
 def class_indices(y: ArrayLike) -> NDArray[np.int64]:
     """Return class indices as int64; TypeError unless they are integers or booleans."""
-    array = np.asarray(y)
+    array = as_array("y", y)
     return as_targets("y", array.astype(np.int64) if array.dtype.kind == "b" else array)
 
 
@@ -59,6 +60,15 @@ def check_labels(y: ArrayLike, num_rows: int, num_classes: int) -> NDArray[np.in
         row = int(wrong.argmax())
         raise IndexError(f"y[{row}] is {labels[row]}; accepted: 0 to {num_classes - 1}")
     return labels
+
+
+def class_targets(y: ArrayLike, y_hat: ArrayLike) -> NDArray[Any]:
+    """Return a class for each row of logits (N, C), or distributions (N, C) as they are.
+
+    Errors as `check_labels`; those of what is no logits are the kernels' to raise.
+    """
+    targets, shape = as_array("y", y), np.shape(y_hat)
+    return targets if targets.ndim == 2 or len(shape) != 2 else check_labels(targets, *shape)
 
 
 def first_bad_row(x: NDArray[Any]) -> tuple[int, str] | None:

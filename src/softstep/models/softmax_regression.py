@@ -10,7 +10,7 @@ from numpy.typing import ArrayLike, DTypeLike, NDArray
 from softstep import kernels
 from softstep.models.affine import AffineModel
 from softstep.models.classifier import Classifier
-from softstep.models.rows import class_indices
+from softstep.models.rows import class_indices, class_targets
 
 __all__ = ["SoftmaxRegression"]
 
@@ -62,7 +62,9 @@ class SoftmaxRegression(AffineModel, Classifier):
 
     def loss_with_grad(self, y_hat: ArrayLike, y: ArrayLike) -> tuple[Any, NDArray[Any]]:
         """Compute the mean cross-entropy of logits and its gradient with respect to them."""
-        loss, gradient = kernels.cross_entropy_with_grad(y_hat, y, threads=self.threads)
+        loss, gradient = kernels.cross_entropy_with_grad(
+            y_hat, class_targets(y, y_hat), threads=self.threads
+        )
         return loss, gradient
 
     def targets(self, y: ArrayLike) -> NDArray[Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -91,7 +92,8 @@ def minimize(
     step_num : int, default 100
         The number of steps, at least 0.
     grad : callable, optional
-        The gradient of `f`, of an array. By default `numerical_gradient`.
+        The gradient of `f`, of an array. By default `numerical_gradient`, with larger steps where
+        numbers are so large that its own would vanish beside them.
     **settings
         What the optimizer is made with, such as `lr`.
 
@@ -149,7 +151,8 @@ def minimize(
     for i in range(step_num):
         # A copy, since a gradient such as `lambda x: x` would be the parameter itself.
         slope = np.array(
-            numerical_gradient(f, at.data) if grad is None else grad(at.data), start.dtype
+            numerical_gradient(f, at.data, _step(at.data)) if grad is None else grad(at.data),
+            start.dtype,
         )
         if slope.shape != start.shape:
             raise ValueError(f"grad returned shape {slope.shape}; accepted: {start.shape}")
@@ -157,3 +160,10 @@ def minimize(
         rule.step()
         path[i + 1] = at.data
     return at.data, path
+
+
+def _step(x: Array) -> float:
+    """Return the step of `numerical_gradient`, or what still changes numbers that are larger."""
+    largest = float(np.abs(x).max(initial=0.0))
+    step = 64 * float(np.finfo(x.dtype).eps) * largest
+    return max(1e-4, step) if math.isfinite(step) else 1e-4

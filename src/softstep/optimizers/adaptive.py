@@ -8,6 +8,7 @@ from typing import Any
 from numpy.typing import NDArray
 
 from softstep import kernels
+from softstep.kernels._arrays import as_flag
 from softstep.models.checks import check_integer, check_number
 from softstep.models.parameter import Parameter
 from softstep.optimizers.optimizer import Optimizer
@@ -86,8 +87,8 @@ class RMSprop(Optimizer):
         self.eps = check_number("eps", eps)
         self.weight_decay = check_number("weight_decay", weight_decay)
         self.momentum = check_number("momentum", momentum)
-        self.centered = bool(centered)
-        self.maximize = bool(maximize)
+        self.centered = as_flag("centered", centered)
+        self.maximize = as_flag("maximize", maximize)
 
     def settings(self) -> dict[str, Any]:
         """Return the numbers of a step, under the names that the kernels give them."""
@@ -188,8 +189,8 @@ class Adam(Optimizer):
                 raise ValueError(f"betas[{i}] is {beta!r}; accepted: at least 0 and below 1")
         self.eps = check_number("eps", eps)
         self.weight_decay = check_number("weight_decay", weight_decay)
-        self.amsgrad = bool(amsgrad)
-        self.maximize = bool(maximize)
+        self.amsgrad = as_flag("amsgrad", amsgrad)
+        self.maximize = as_flag("maximize", maximize)
         self.steps = [0] * len(self.params)
 
     def settings(self) -> dict[str, Any]:

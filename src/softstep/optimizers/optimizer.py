@@ -97,10 +97,14 @@ class Optimizer:
         for param in self.params:
             param.grad = None
 
+    def configuration(self) -> dict[str, Any]:
+        """Return the constructor's arguments: the settings of a step, and what kind it is."""
+        return {**self.settings(), **{name: getattr(self, name) for name in self._kinds}}
+
     def state_dict(self) -> dict[str, Any]:
         """Return settings and state, for a checkpoint: numbers, None and the arrays themselves."""
         return {
-            "settings": {**self.settings(), **{name: getattr(self, name) for name in self._kinds}},
+            "settings": self.configuration(),
             "state": {name: list(arrays) for name, arrays in self.state.items()},
         }
 

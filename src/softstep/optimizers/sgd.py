@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from softstep import kernels
+from softstep.kernels._arrays import as_flag
 from softstep.models.checks import check_number
 from softstep.models.parameter import Parameter
 from softstep.optimizers.optimizer import Optimizer, State
@@ -86,8 +87,8 @@ class SGD(Optimizer):
         self.momentum = check_number("momentum", momentum)
         self.dampening = check_number("dampening", dampening, -np.inf)
         self.weight_decay = check_number("weight_decay", weight_decay)
-        self.nesterov = bool(nesterov)
-        self.maximize = bool(maximize)
+        self.nesterov = as_flag("nesterov", nesterov)
+        self.maximize = as_flag("maximize", maximize)
         if self.nesterov and (self.momentum == 0 or self.dampening != 0):
             raise ValueError(
                 f"nesterov is True with momentum={momentum!r} and dampening={dampening!r}; "

@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from softstep.kernels._arrays import as_flag
 from softstep.models.checks import check_integer, check_number
 
 __all__ = ["Point", "ProgressBoard"]
@@ -107,7 +108,7 @@ class ProgressBoard:
             fig = axes.figure
         self.fig, self.axes = fig, axes
         self.figsize = figsize
-        self.display = bool(display)
+        self.display = as_flag("display", display)
         self.path = None if save is None else Path(save)
         if self.path is not None:
             _format(self.path)

@@ -87,6 +87,8 @@ class Checkpoint(Callback):
             every_steps = check_integer("every_steps", every_steps, 1)
         self.every_steps = every_steps
         self.best = None if best is None else _path("best", best)
+        if self.best is not None and self.best.absolute() == self.path.absolute():
+            raise ValueError(f"best is {self.best}; accepted: another file than path")
         self._best = Best(monitor)
         self._saved_at: int | None = None
 

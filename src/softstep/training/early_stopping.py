@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from softstep.kernels._arrays import as_flag
 from softstep.models.checks import check_integer, check_number
 from softstep.models.module import check_parameter
 from softstep.models.parameter import Parameter
@@ -144,7 +145,7 @@ class EarlyStopping(Callback):
     ) -> None:
         self._best = Best(monitor, min_delta)
         self.patience = check_integer("patience", patience, 1)
-        self.restore_best = bool(restore_best)
+        self.restore_best = as_flag("restore_best", restore_best)
         self._parameters: dict[str, NDArray[Any]] = {}
         self._like: dict[str, NDArray[Any]] = {}
         self.waited = 0

@@ -21,15 +21,15 @@ class Totals:
     loss: float = 0.0
     """Sum of the rows' losses."""
     correct: float | None = None
-    """Sum of the rows' accuracies; None where none was measured."""
+    """Sum of the rows' accuracies; None where those of some were not measured."""
     rows: int = 0
 
     def add(self, loss: float, correct: float | None, rows: int) -> None:
         """Add sums over some rows."""
+        measured = self.rows == 0 or self.correct is not None
+        self.correct = None if correct is None or not measured else (self.correct or 0) + correct
         self.loss += loss
         self.rows += rows
-        if correct is not None:
-            self.correct = (self.correct or 0.0) + correct
 
     @property
     def mean_loss(self) -> float:

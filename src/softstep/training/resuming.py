@@ -31,6 +31,7 @@ __all__ = [
 _FIELDS = [field.name for field in dataclasses.fields(EpochRecord)]
 _OPTIONAL = {"train_accuracy", "val_loss", "val_accuracy"}
 _SAMPLE_ROWS, _SAMPLE_BYTES = 256, 1 << 16  # what is looked at of the training data
+_OF_THE_ORDER = ("batch_size", "seed", "shuffle")
 _NUMBERS = ("lr", "seed")  # do not say what a model or an optimizer is
 _MOST = 2**53
 _MOST_CHARACTERS = 200  # of what a message quotes
@@ -133,7 +134,9 @@ def _explained(path: Any) -> Iterator[None]:
 
 def optimizer_settings(optimizer: Any) -> dict[str, Any]:
     """Return what an optimizer was configured with."""
-    settings = optimizer.settings() if hasattr(optimizer, "settings") else {}
+    settings: dict[str, Any] = {}
+    for method in ("settings", "configuration"):
+        settings |= getattr(optimizer, method, dict)()
     return {"class": type(optimizer).__name__, **settings}
 
 
@@ -148,7 +151,7 @@ def data_identity(data: Any, loader: Any = None) -> dict[str, Any]:
             getattr(dataset, "shift", None),
         )
     found: dict[str, Any] = {
-        name: getattr(data, name) for name in ("batch_size", "seed") if hasattr(data, name)
+        name: getattr(data, name) for name in _OF_THE_ORDER if hasattr(data, name)
     }
     if arrays is None:
         if hasattr(loader, "__len__"):

@@ -56,8 +56,8 @@ class Trainer(HyperParameters):
     max_epochs : int
         How many epochs `fit` trains, at least 1.
     gradient_clip_val : float, default 0
-        Before each step the gradients are multiplied by ``min(1, gradient_clip_val / norm)``, where
-        `norm` is that of all of them together; 0: they are left as they are.
+        Before each step the gradients are multiplied by ``min(1, gradient_clip_val / (norm +
+        1e-6))``, where `norm` is that of all of them together; 0: they are left as they are.
     callbacks : sequence of Callback
         Called as the training goes, in this order; see `Callback`.
     optimizer : str or callable, optional
@@ -258,7 +258,9 @@ class Trainer(HyperParameters):
     def save_checkpoint(self, path: str | os.PathLike[str]) -> None:
         """Save the whole state of the training; `fit` goes on from it with ``resume=path``.
 
-        Between epochs or steps, from a callback, or after a fit; see `Checkpoint`.
+        Between epochs or steps, from a callback, or after a fit; see `Checkpoint`. Where
+        `EarlyStopping` has put the best epoch's parameters back, these are saved: what goes on from
+        there is another training. A `Checkpoint` beside it saves the last epoch's.
 
         Parameters
         ----------

@@ -12,6 +12,7 @@ from softstep.data.draws import draws
 from softstep.data.loaders import integer
 from softstep.data.resizing import resize_images
 from softstep.data.transforms.base import BatchTransform
+from softstep.kernels._arrays import as_flag
 
 __all__ = ["RandomHorizontalFlip", "Resize", "image_size"]
 
@@ -47,7 +48,7 @@ class Resize(BatchTransform):
 
     def __init__(self, size: int | Sequence[int], *, antialias: bool = True) -> None:
         self.size = image_size("size", size)
-        self.antialias = bool(antialias)
+        self.antialias = as_flag("antialias", antialias)
 
     def apply(self, x: NDArray[Any], rows: NDArray[np.int64], epoch: int) -> NDArray[Any]:
         """Resize the images."""

@@ -85,7 +85,7 @@ class LinearRegressionScratch(ScratchModule):
         X, y = batch
         y_hat = self(X)
         error = (y_hat - like_outputs(y, y_hat)) / len(y_hat)
-        self.w.accumulate(np.asarray(X).T @ error)
+        self.w.accumulate(flat_rows(X).T @ error)
         self.b.accumulate(error.sum(axis=0))
 
 
