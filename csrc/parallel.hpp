@@ -11,10 +11,12 @@
 
 #include <algorithm>
 #include <atomic>
+#include <bit>
 #include <chrono>
 #include <cstdint>
 #include <limits>
 #include <new>
+#include <span>
 #include <type_traits>
 #include <vector>
 
@@ -208,11 +210,10 @@ class Barrier {
 };
 
 // The sum of the values as a fixed binary tree, whoever computed them.
-inline double tree_sum(std::vector<double>& values) {
-  const std::size_t n = values.size();
-  for (std::size_t step = 1; step < n; step *= 2)
-    for (std::size_t i = 0; i + step < n; i += 2 * step) values[i] += values[i + step];
-  return n ? values[0] : 0.0;
+inline double tree_sum(std::span<const double> values) {
+  if (values.size() < 2) return values.empty() ? 0.0 : values[0];
+  const std::size_t half = std::bit_floor(values.size() - 1);
+  return tree_sum(values.first(half)) + tree_sum(values.subspan(half));
 }
 
 // Scratch memory aligned to a cache line, not initialised. Throws std::bad_alloc.

@@ -306,3 +306,50 @@ def test_little_memory(megabytes: int, wanted: str) -> None:
     assert work() == {wanted!r}
     """
     fresh_python.run(script(body))
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="needs Linux: RLIMIT_AS")
+def test_little_memory_in_training() -> None:
+    """Wherever memory ends, threads are at work or not: MemoryError, and the weights stay."""
+    fresh_python.run(
+        """
+    import resource
+    import numpy as np
+    from softstep import kernels
+    classes, features = 8, 1_000_000
+    x, target = np.ones((1, features), np.float32), np.zeros(1, np.int64)
+    order, weight = np.zeros(256, np.int64), np.zeros((classes, features), np.float32)
+    kernels.softmax(np.zeros((3000, 1000), np.float32), threads=2)  # the workers are there now
+
+    def fits(more):
+        with open("/proc/self/statm") as file:
+            used = int(file.read().split()[0]) * resource.getpagesize()
+        limits = resource.getrlimit(resource.RLIMIT_AS)
+        resource.setrlimit(resource.RLIMIT_AS, (used + more, limits[1]))
+        try:
+            kernels.train_softmax_regression(
+                x, target, order, weight, None, batch_size=128, lr=1e-9, max_norm=1.0, threads=2
+            )
+        except MemoryError:
+            assert not weight.any()
+            return False
+        finally:
+            resource.setrlimit(resource.RLIMIT_AS, limits)
+        assert weight.any()
+        weight[:] = 0
+        return True
+
+    least, enough = 0, 1 << 28
+    assert fits(enough)
+    while enough - least > 1 << 13:
+        middle = (least + enough) // 2
+        if fits(middle):
+            enough = middle
+        else:
+            least = middle
+    assert 1 << 20 < enough
+    for less in range(0, 1 << 20, 1 << 14):
+        fits(enough - less)
+    """,
+        MALLOC_MMAP_THRESHOLD_="65536",
+    )  # the same for each attempt

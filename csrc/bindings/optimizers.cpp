@@ -259,6 +259,7 @@ py::object rmsprop_step_into(const Given& param, const Given& square_avg, const 
               {State{{"square_avg", square_avg}, false, ""}, State{{"grad_avg", grad_avg}, false, ""},
                State{{"momentum_buffer", momentum_buffer}, momentum != 0, "momentum=0"}},
               grad, max_norm, threads, [&]<class T>(T) {
+                narrow<T>("lr", lr), narrow<T>("weight_decay", weight_decay);
                 return Rmsprop<T>(lr, alpha, eps, weight_decay, momentum, grad_avg.has_value(), maximize);
               });
 }
@@ -277,6 +278,7 @@ py::object adam_step_into(const Given& param, const Given& exp_avg, const Given&
               {State{{"exp_avg", exp_avg}, false, ""}, State{{"exp_avg_sq", exp_avg_sq}, false, ""},
                State{{"max_exp_avg_sq", max_exp_avg_sq}, false, ""}},
               grad, max_norm, threads, [&]<class T>(T) {
+                narrow<T>("lr", lr), narrow<T>("weight_decay", weight_decay);
                 const bool amsgrad = max_exp_avg_sq.has_value();
                 return Adam<T>({lr, beta1, beta2, eps, weight_decay, decoupled, amsgrad, maximize}, count);
               });
@@ -310,15 +312,16 @@ double clip_grad_norm_in(const Given& given, double max_norm, int threads) {
 
 void bind_optimizers(py::module_& m) {
   m.def("sgd_step", &sgd_step_into, py::arg("param"), py::arg("momentum_buffer"), py::arg("grad"), py::arg("lr"),
-        py::arg("momentum"), py::arg("dampening"), py::arg("weight_decay"), py::arg("nesterov"), py::arg("maximize"),
-        py::arg("first_step"), py::arg("max_norm"), py::arg("threads"));
+        py::arg("momentum"), py::arg("dampening"), py::arg("weight_decay"), py::arg("nesterov").noconvert(),
+        py::arg("maximize").noconvert(), py::arg("first_step").noconvert(), py::arg("max_norm"), py::arg("threads"));
   m.def("rmsprop_step", &rmsprop_step_into, py::arg("param"), py::arg("square_avg"), py::arg("grad_avg"),
         py::arg("momentum_buffer"), py::arg("grad"), py::arg("lr"), py::arg("alpha"), py::arg("eps"),
-        py::arg("weight_decay"), py::arg("momentum"), py::arg("maximize"), py::arg("max_norm"), py::arg("threads"));
+        py::arg("weight_decay"), py::arg("momentum"), py::arg("maximize").noconvert(), py::arg("max_norm"),
+        py::arg("threads"));
   m.def("adam_step", &adam_step_into, py::arg("param"), py::arg("exp_avg"), py::arg("exp_avg_sq"),
         py::arg("max_exp_avg_sq"), py::arg("grad"), py::arg("step"), py::arg("lr"), py::arg("beta1"), py::arg("beta2"),
-        py::arg("eps"), py::arg("weight_decay"), py::arg("decoupled"), py::arg("maximize"), py::arg("max_norm"),
-        py::arg("threads"));
+        py::arg("eps"), py::arg("weight_decay"), py::arg("decoupled"), py::arg("maximize").noconvert(),
+        py::arg("max_norm"), py::arg("threads"));
   m.def("clip_grad_norm", &clip_grad_norm_in, py::arg("grads"), py::arg("max_norm"), py::arg("threads"));
 }
 

@@ -50,6 +50,7 @@ struct Layout {
 
 std::optional<Layout> layout_of(const py::array& a, const Axis& axis) {
   const int64_t item = a.itemsize();
+  if (item == 0) return std::nullopt;  // texts of no length, which no kernel takes
   const Extent& extent = axis.extent;
   if (a.flags() & py::detail::npy_api::NPY_ARRAY_C_CONTIGUOUS_)
     return Layout{extent.columns * extent.inner, extent.inner};

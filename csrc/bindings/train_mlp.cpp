@@ -53,6 +53,7 @@ py::tuple train_mlp_into(std::optional<py::array> applied, OptionalArrays parame
                          const py::array& order, std::optional<py::array> scale, std::optional<py::array> shift,
                          const std::string& activation, int64_t batch_size, const std::string& rule_name,
                          const py::dict& settings, std::optional<double> max_norm, int threads) {
+  const RuleSettings rule_settings = read_settings(rule_name, settings);
   if (parameters.empty() || parameters.size() % 2 != 0)
     throw py::value_error("parameters holds " + std::to_string(parameters.size()) +
                           " arrays; accepted: a weight and a bias (or None) for each layer");
@@ -74,7 +75,7 @@ py::tuple train_mlp_into(std::optional<py::array> applied, OptionalArrays parame
     p.max_norm = take_max_norm(max_norm);
     p.applied = take_applied(applied, apart);
     TrainResult r;
-    with_rule<T>(rule_name, settings, [&]<class Rule>(const Rule& rule) {
+    with_rule<T>(rule_settings, [&]<class Rule>(const Rule& rule) {
       states.resize(Rule::states);
       for (std::size_t k = 0; k < Rule::states; ++k) {
         if (!rule.uses(static_cast<int>(k))) continue;

@@ -41,6 +41,7 @@ py::tuple train_into(std::optional<py::array> applied, py::array weight, std::op
                      const py::array& target, bool labels, const py::array& order, std::optional<py::array> scale,
                      std::optional<py::array> shift, int64_t batch_size, const std::string& rule_name,
                      const py::dict& settings, std::optional<double> max_norm, int threads) {
+  const RuleSettings rule_settings = read_settings(rule_name, settings);
   return with_float("weight", weight, [&]<class T>(T) {
     TrainProblem<T> p = problem<T>(x, target, labels, order, weight, bias, scale, shift, Use::written);
     p.batch_size = take_batch_size(batch_size, p.rows);
@@ -52,7 +53,7 @@ py::tuple train_into(std::optional<py::array> applied, py::array weight, std::op
     if (bias) apart.writes("bias", *bias);
     p.applied = take_applied(applied, apart);
     TrainResult r;
-    with_rule<T>(rule_name, settings, [&]<class Rule>(const Rule& rule) {
+    with_rule<T>(rule_settings, [&]<class Rule>(const Rule& rule) {
       const auto name = [&](std::size_t k, bool of_bias) {
         if (rule_name == "sgd") return std::string("momentum_buffers[") + (of_bias ? "1]" : "0]");
         return "states[" + std::to_string(k) + "] of " + (of_bias ? "bias" : "weight");

@@ -68,9 +68,16 @@ inline std::optional<double> take_max_norm(std::optional<double> max_norm) {
 
 inline py::tuple result(const TrainResult& r) { return py::make_tuple(r.loss, r.correct, r.rows, r.steps, r.bad_row); }
 
-// f(rule) for the rule of that name and its settings.
-template <class T, class F>
-void with_rule(const std::string& name, const py::dict& settings, F f) {
+// The settings of an optimizer's rule. To read them may run code of the caller's, so they are read before any array is
+// looked at.
+struct RuleSettings {
+  std::string name;
+  double lr, weight_decay, momentum = 0, dampening = 0, alpha = 0, eps = 0, beta1 = 0, beta2 = 0;
+  bool maximize, nesterov = false, first_step = false, centered = false, amsgrad = false;
+  int64_t step = 1;
+};
+
+inline RuleSettings read_settings(const std::string& name, const py::dict& settings) {
   const auto setting = [&]<class Value>(const char* key, Value, const char* accepted) {
     try {
       return settings[key].template cast<Value>();
@@ -85,28 +92,46 @@ void with_rule(const std::string& name, const py::dict& settings, F f) {
     return value;
   };
   const auto flag = [&](const char* key) { return setting(key, bool{}, "True or False"); };
-  const double lr = number("lr", 0), decay = number("weight_decay", 0);
-  const bool maximize = flag("maximize");
+  RuleSettings s{name, number("lr", 0), number("weight_decay", 0)};
+  s.maximize = flag("maximize");
   if (name == "sgd") {
-    const double momentum = number("momentum", 0), dampening = number("dampening", -INFINITY);
-    if (flag("nesterov") && (momentum == 0 || dampening != 0))
-      throw py::value_error("nesterov is True with momentum=" + number_text(momentum) + " and dampening=" +
-                            number_text(dampening) + "; accepted with a momentum above 0 and no dampening");
-    f(Sgd<T>{narrow<T>("lr", lr), narrow<T>("momentum", momentum), narrow<T>("dampening", dampening),
-             narrow<T>("weight_decay", decay), flag("nesterov"), maximize, flag("first_step")});
+    s.momentum = number("momentum", 0);
+    s.dampening = number("dampening", -INFINITY);
+    s.nesterov = flag("nesterov");
+    s.first_step = flag("first_step");
+    if (s.nesterov && (s.momentum == 0 || s.dampening != 0))
+      throw py::value_error("nesterov is True with momentum=" + number_text(s.momentum) + " and dampening=" +
+                            number_text(s.dampening) + "; accepted with a momentum above 0 and no dampening");
   } else if (name == "rmsprop") {
-    f(Rmsprop<T>(lr, number("alpha", 0, 1), number("eps", 0), decay, number("momentum", 0), flag("centered"),
-                 maximize));
+    s.alpha = number("alpha", 0, 1);
+    s.eps = number("eps", 0);
+    s.momentum = number("momentum", 0);
+    s.centered = flag("centered");
   } else if (name == "adam" || name == "adamw") {
-    const double beta1 = setting("beta1", double{}, "a number"), beta2 = setting("beta2", double{}, "a number");
-    check_beta("betas[0]", beta1);
-    check_beta("betas[1]", beta2);
-    const auto step = setting("step", int64_t{}, "an integer of at least 1");
-    if (step < 1) throw py::value_error("step is " + std::to_string(step) + "; accepted: at least 1");
-    f(Adam<T>({lr, beta1, beta2, number("eps", 0), decay, name == "adamw", flag("amsgrad"), maximize}, step));
+    s.beta1 = setting("beta1", double{}, "a number");
+    s.beta2 = setting("beta2", double{}, "a number");
+    check_beta("betas[0]", s.beta1);
+    check_beta("betas[1]", s.beta2);
+    s.eps = number("eps", 0);
+    s.amsgrad = flag("amsgrad");
+    s.step = setting("step", int64_t{}, "an integer of at least 1");
+    if (s.step < 1) throw py::value_error("step is " + std::to_string(s.step) + "; accepted: at least 1");
+    s.step = std::min(s.step, int64_t{1} << 62);  // what is counted on from here; the corrections are long 1
   } else {
     throw py::value_error("optimizer is '" + name + "'; accepted: 'sgd', 'rmsprop', 'adam', 'adamw'");
   }
+  return s;
+}
+
+// f(rule) for the rule with these settings.
+template <class T, class F>
+void with_rule(const RuleSettings& s, F f) {
+  const T lr = narrow<T>("lr", s.lr), weight_decay = narrow<T>("weight_decay", s.weight_decay);
+  if (s.name == "sgd")
+    f(Sgd<T>{lr, narrow<T>("momentum", s.momentum), narrow<T>("dampening", s.dampening), weight_decay, s.nesterov,
+             s.maximize, s.first_step});
+  else if (s.name == "rmsprop") f(Rmsprop<T>(s.lr, s.alpha, s.eps, s.weight_decay, s.momentum, s.centered, s.maximize));
+  else f(Adam<T>({s.lr, s.beta1, s.beta2, s.eps, s.weight_decay, s.name == "adamw", s.amsgrad, s.maximize}, s.step));
 }
 
 }  // namespace softstep

@@ -90,7 +90,7 @@ class Run {
         logits_(static_cast<std::size_t>(threads) * network_.tile_size()),
         scratch_(static_cast<std::size_t>(threads * network_.scratch())),
         states_(static_cast<std::size_t>(Rule::states) * network_.size()),
-        squares_(static_cast<std::size_t>(blocks_of(size(), chunk) + 1)),
+        squares_(static_cast<std::size_t>(p.outputs + 1)),
         group_loss_(static_cast<std::size_t>(most_groups_)),
         alone_from_(threads > 1 && Pace::alone() ? 0 : -1) {
     for (int k = 0; k < Rule::states; ++k) {
@@ -276,25 +276,30 @@ class Run {
       });
     Vec<T> clip = broadcast<T>(1);
     if (p_.max_norm) {
-      for (int64_t part = first; part < last; ++part) squares_[static_cast<std::size_t>(part)] = squares_of(part);
+      if (threads > 1) barrier_.wait(threads);
+      for (int64_t c = p_.outputs * thread / threads; c < p_.outputs * (thread + 1) / threads; ++c)
+        squares_[static_cast<std::size_t>(c)] = squares_of(c);
       if (thread == 0) squares_.back() = bias_squares();
       if (threads > 1) barrier_.wait(threads);
-      std::vector<double> sums = squares_;
-      clip = broadcast<T>(static_cast<T>(clip_factor(std::sqrt(tree_sum(sums)), *p_.max_norm)));
+      clip = broadcast<T>(static_cast<T>(clip_factor(std::sqrt(tree_sum(squares_)), *p_.max_norm)));
     }
     const int64_t other = added_by_step(groups);
     network_.update(gradient(0), other ? gradient(other) : nullptr, rule, clip, state_, begin, end);
     if (thread == 0 && p_.bias) update_bias(rule, clip);
   }
 
-  double squares_of(int64_t part) const {
-    double sum = 0;
-    for (int64_t i = part * chunk; i < std::min((part + 1) * chunk, size()); i += lanes<T>) {
-      T g[lanes<T>];
-      store(g, network_.true_gradient(load(gradient(0) + i), i));
-      for (T value : g) sum += static_cast<double>(value) * static_cast<double>(value);
+  // Of one output's weights. Each lane has a chain of its own, and the lanes are added up as a tree that is the same
+  // from whichever lane the columns begin (LinearShape::lead): the bits do not depend on where the rows lie.
+  double squares_of(int64_t output) const {
+    constexpr int L = lanes<T>;
+    double sums[L] = {};
+    for (int64_t i = output * L; i < size(); i += p_.outputs * L) {
+      const Vec<T> g = network_.true_gradient(load(gradient(0) + i), i);
+      for (int l = 0; l < L; ++l) sums[l] += static_cast<double>(g[l]) * static_cast<double>(g[l]);
     }
-    return sum;
+    for (int half = L / 2; half > 0; half /= 2)
+      for (int l = 0; l < half; ++l) sums[l] += sums[l + half];
+    return sums[0];
   }
 
   double bias_squares() const {

@@ -22,8 +22,7 @@
 // A scale without a shift is folded into the weights: logits = (weight scale) x_raw, dweight = scale (dlogits^T x_raw).
 // With a shift each feature becomes x scale + shift as it is loaded; folding that too could cancel.
 //
-// Clipping: the squares of the gradients are summed in double, chunk by chunk of the parameters, after one more
-// barrier.
+// Clipping: the squares of the gradients are summed in double, output by output, between two more barriers.
 //
 // A minibatch whose loss is not finite is not applied: the run ends with the parameters of the step before. Features
 // that are not finite always make the loss so: they leave no finite logit. The interrupt flag is honoured at the same

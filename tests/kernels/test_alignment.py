@@ -20,8 +20,14 @@ def at_offset(values: np.ndarray, offset: int) -> np.ndarray:
 @pytest.mark.parametrize("dtype", ["uint8", "float32", "float64"])
 @pytest.mark.parametrize("computed", ["float32", "float64"])
 @pytest.mark.parametrize("features", [16, 64, 784])
+@pytest.mark.parametrize("max_norm", [None, 0.1], ids=["free", "clipped"])
 def test_training(
-    level: str, rng: np.random.Generator, dtype: str, computed: str, features: int
+    level: str,
+    rng: np.random.Generator,
+    dtype: str,
+    computed: str,
+    features: int,
+    max_norm: float | None,
 ) -> None:
     x = rng.integers(0, 256, (130, features)).astype(dtype)
     target = rng.integers(0, 7, 130)
@@ -32,7 +38,7 @@ def test_training(
         weight, bias = start.copy(), np.zeros(7, computed)
         run = kernels.train_softmax_regression(
             at_offset(x, offset), target, order, weight, bias,
-            batch_size=100, lr=0.1, scale=1 / 255, shift=-0.25,
+            batch_size=10, lr=0.1, scale=1 / 255, shift=-0.25, max_norm=max_norm,
         )  # fmt: skip
         results.add((weight.tobytes(), bias.tobytes(), run))
     assert len(results) == 1

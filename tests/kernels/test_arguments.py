@@ -265,10 +265,10 @@ def test_names(value: Any) -> None:
 
 def test_flags_and_names_that_are_arrays() -> None:
     x, both = np.zeros((3, 4)), np.array(["dx", "dweight"])
-    for value in (np.array([1, 0]), np.array([True]), "no", None, 2, 0.0):
+    for value in (np.array([1, 0]), np.array([True]), "no", None, 1, 0.0):
         with pytest.raises(TypeError, match=r"keepdims is .*; accepted: True or False"):
             kernels.logsumexp(x, keepdims=value)
-    for yes in (True, np.True_, 1):
+    for yes in (True, np.True_):
         assert kernels.logsumexp(x, keepdims=yes).shape == (3, 1)
     dx, dweight, dbias = kernels.linear_backward(x, x, np.zeros((3, 3)), wanted=both)
     assert dx is not None

@@ -17,7 +17,7 @@ from feature_cases import (
     random_features,
     random_rest,
 )
-from kernel_cases import DTYPES, Array, LongDouble, assert_close, eps, same_bytes, tiny
+from kernel_cases import DTYPES, Array, LongDouble, assert_close, eps, misaligned, same_bytes, tiny
 
 from softstep import kernels, reference
 
@@ -253,3 +253,14 @@ def test_out_may_not_lie_over_the_features(features: str) -> None:
         kernels.linear(x[:3], weight, scale=scale, out=scale[:9].reshape(3, 3))
     with pytest.raises(ValueError, match=r"out.*shift"):
         kernels.linear(x[:3], weight, shift=scale, out=scale[:9].reshape(3, 3))
+
+
+def test_scale_and_shift_of_every_layout(rng: np.random.Generator) -> None:
+    x, weight = rng.integers(0, 9, (5, 6), np.uint8), rng.normal(size=(3, 6))
+    values = rng.normal(size=6)
+    wanted = kernels.linear(x, weight, scale=values, shift=values)
+    for given in (
+        misaligned(values), np.repeat(values, 2)[::2], values[::-1].copy()[::-1],
+        values.astype(">f8"), values.tolist(),
+    ):  # fmt: skip
+        assert same_bytes(kernels.linear(x, weight, scale=given, shift=given), wanted)

@@ -206,6 +206,24 @@ def test_sgd_names_what_came(options: dict[str, Any], error: type, text: str) ->
         kernels.sgd_step(wide, np.zeros(2), **options)
 
 
+@pytest.mark.parametrize("flag", ["nesterov", "maximize", "first_step"])
+def test_flags_of_a_step(flag: str) -> None:
+    """True and False, NumPy's too; what Python takes for true is no flag."""
+    param, grad, buffer = np.ones(2), np.ones(2), np.ones(2)
+    for wrong in (2, 1, 0.5, None, float("nan"), np.array(0.3), np.array([True]), "no"):
+        options: dict[str, Any] = {flag: wrong}
+        with pytest.raises(TypeError, match=rf"{flag} is .*; accepted: True or False"):
+            kernels.sgd_step(param, grad, buffer, lr=0.1, momentum=0.5, **options)
+        if flag == "maximize":
+            with pytest.raises(TypeError, match=r"maximize is .*; accepted: True or False"):
+                kernels.adam_step(param, grad, np.zeros(2), np.zeros(2), step=1, maximize=wrong)
+            with pytest.raises(TypeError, match=r"maximize is .*; accepted: True or False"):
+                kernels.rmsprop_step(param, grad, np.zeros(2), maximize=wrong)
+    assert (param == 1).all()
+    for fine in (True, np.True_, np.False_):
+        kernels.sgd_step(param, grad, buffer, lr=0.1, momentum=0.5, **{flag: fine})
+
+
 @pytest.mark.parametrize("step", [kernels.adam_step, kernels.adamw_step])
 @pytest.mark.parametrize(
     ("options", "error", "text"),

@@ -11,7 +11,7 @@ import pytest
 from argument_cases import arrangements
 from kernel_cases import DTYPES, Array, Exact, assert_close, eps, random_logits, same_bytes, tiny
 
-from softstep import kernels, reference
+from softstep import _native, kernels, reference
 
 pytestmark = pytest.mark.usefixtures("level")
 
@@ -107,6 +107,14 @@ def test_strides_of_several_axes(name: str, dtype: Any, rng: np.random.Generator
         for what, view in arrangements(rng, sizes, dtype, ways):
             for axis in range(view.ndim):
                 check_same_bits(name, view, axis, f"{what}, axis {axis}")
+
+
+def test_items_of_no_bytes() -> None:
+    """No kernel takes them, and to ask whether one could read them divides by nothing."""
+    empty = np.zeros((3, 4), [("nothing", "V0"), ("number", "f4")])["nothing"]
+    assert not _native.module.readable(empty, 0)
+    with pytest.raises(TypeError, match="logits has dtype"):
+        kernels.softmax(empty)
 
 
 @pytest.mark.parametrize("name", FUNCTIONS)

@@ -9,7 +9,7 @@ import pytest
 from kernel_cases import DTYPES, same_bytes
 from training_cases import Problem, flat
 
-from softstep import kernels, reference
+from softstep import _native, kernels, reference
 from softstep.kernels import OptimizerRule
 
 pytestmark = pytest.mark.usefixtures("level")
@@ -294,3 +294,69 @@ def test_numbers_beyond_int64_are_named() -> None:
     with pytest.raises(IndexError, match=r"target\[1\] is 18446744073709551615"):
         kernels.linear_cross_entropy(x, weight, None, large)
     assert not weight.any()
+
+
+@pytest.mark.parametrize("setting", ["lr", "momentum", "maximize"])
+@pytest.mark.parametrize("network", [False, True], ids=["regression", "mlp"])
+def test_settings_that_change_arrays(setting: str, network: bool) -> None:
+    """To read a number may run code of the caller's: arrays are looked at after that."""
+    weight, order = np.ones((2, 3), np.float32), np.zeros(8, np.int64)
+
+    class Spiteful:
+        def __float__(self) -> float:
+            order[:] = 2**40
+            return 0.1
+
+        def __bool__(self) -> bool:
+            order[:] = 2**40
+            return True
+
+    class Settings(dict[str, Any]):
+        def __getitem__(self, name: str) -> Any:
+            order[:] = 2**40
+            return super().__getitem__(name)
+
+    x, target = np.zeros((4, 3), np.float32), np.array([0, 1, 0, 1])
+    plain = {"lr": 0.1, "momentum": 0.0, "dampening": 0.0, "weight_decay": 0.0, "nesterov": False,
+             "maximize": False, "first_step": False}  # fmt: skip
+    native = _native.module
+
+    def train(settings: dict[str, Any]) -> None:
+        if network:
+            native.train_mlp(None, [weight, None], [[None, None]], x, target, order, None, None,
+                             "relu", 2, "sgd", settings, None, 1)  # fmt: skip
+        else:
+            native.train(None, weight, None, [None], [None], x, target, True, order, None, None,
+                         2, "sgd", settings, None, 1)  # fmt: skip
+
+    for settings in (plain | {setting: Spiteful()}, Settings(plain)):
+        order[:] = 0
+        with pytest.raises(IndexError, match=r"order\[0\] is 1099511627776"):
+            train(settings)
+    assert (weight == 1).all()
+
+
+@pytest.mark.parametrize(("rule", "zeros"), [("rmsprop", 1), ("adam", 2), ("adamw", 2)])
+def test_settings_that_float32_cannot_hold(rule: str, zeros: int) -> None:
+    weight = np.ones((2, 3), np.float32)
+    for name in ("lr", "weight_decay"):
+        states = [(np.zeros_like(weight), None) for _ in range(zeros)]
+        given = OptimizerRule(rule, {"lr": 0.1} | {name: 1e300}, states)
+        with pytest.raises(ValueError, match=rf"{name} is 1e\+300; accepted: .* finite in float32"):
+            kernels.train_softmax_regression(
+                np.zeros((1, 3), "f"), [0], [0], weight, None, batch_size=1, rule=given
+            )
+    assert (weight == 1).all()
+
+
+def test_the_largest_step_number(rng: np.random.Generator) -> None:
+    x, order = rng.normal(size=(8, 3)), np.arange(8)
+    found = set()
+    for step in (2**50, 2**63 - 1):  # corrections are 1 by then
+        weight = np.ones((2, 3))
+        states = [(np.zeros_like(weight), None) for _ in range(2)]
+        rule = OptimizerRule("adam", {"lr": 0.1, "step": step}, states)
+        kernels.train_softmax_regression(x, order % 2, order, weight, None, batch_size=2, rule=rule)
+        found.add(weight.tobytes())
+    assert len(found) == 1
+    assert np.isfinite(weight).all()

@@ -159,7 +159,7 @@ def _per_feature(name: str, value: ArrayLike, columns: int, dtype: Any) -> Array
     array = as_array(name, value)
     _check_numbers(name, array)
     array = cast(name, array, dtype)
-    return np.full(columns, array) if array.ndim == 0 else np.ascontiguousarray(array)
+    return np.full(columns, array) if array.ndim == 0 else np.require(array, None, ["C", "A"])
 
 
 def as_targets(name: str, value: ArrayLike, ignored: int | None = None) -> NDArray[np.int64]:
@@ -285,7 +285,7 @@ def as_real(name: str, value: Any) -> float:
 
 def as_flag(name: str, value: Any) -> bool:
     """Return `value` as a bool, or raise TypeError."""
-    if isinstance(value, (bool, np.bool_)) or (isinstance(value, int) and value in (0, 1)):
+    if isinstance(value, (bool, np.bool_)):
         return bool(value)
     raise TypeError(f"{name} is {value!r}; accepted: True or False")
 

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from softstep.kernels._arrays import Array, as_pair, as_real, check_in_place
+from softstep.kernels._arrays import Array, as_flag, as_pair, as_real, check_in_place
 from softstep.kernels.optimizers import (
     adam_step,
     adamw_step,
@@ -60,6 +60,7 @@ _STEPS: dict[str, Callable[..., Any]] = {
     "sgd": sgd_step, "rmsprop": rmsprop_step, "adam": adam_step, "adamw": adamw_step
 }  # fmt: skip
 _NUMBER_OF_STATES = {"sgd": 1, "rmsprop": 3, "adam": 3, "adamw": 3}
+_FLAGS = ("nesterov", "maximize", "first_step", "amsgrad")
 _NO_SETTINGS = {"max_norm", "threads", "momentum_buffer", "grad_avg", "max_exp_avg_sq"}
 
 
@@ -82,6 +83,7 @@ def rule_settings(rule: OptimizerRule) -> dict[str, Any]:
     settings = {**defaults, **rule.settings}
     if "lr" not in settings:
         raise TypeError(f"the rule {rule.name!r} lacks the setting 'lr'")
+    settings |= {name: as_flag(name, settings[name]) for name in _FLAGS if name in settings}
     there = [state is not None for state in rule.states] + [False] * 3
     if rule.name == "rmsprop":
         settings["centered"] = there[1]

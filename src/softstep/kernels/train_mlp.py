@@ -83,7 +83,7 @@ def train_mlp(
         Another optimizer, in the place of SGD and its arguments above; each of its states is a
         sequence of arrays like the parameters.
     max_norm : float, optional
-        Clip the gradient of each minibatch to this global norm; greater than 0.
+        Clip the gradient of each minibatch to this global norm, as `clip_grad_norm` does.
     scale, shift : float or array_like, (K,), optional
         Train on ``x * scale + shift``, computed as the features are read.
     threads : int, optional
