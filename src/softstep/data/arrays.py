@@ -13,7 +13,7 @@ __all__ = ["ArrayDataModule"]
 
 
 class ArrayDataModule(DataModule):
-    """Train on arrays you already have, in memory or memory-mapped, without a copy.
+    """Train on arrays you already have, in memory or memory-mapped, without a copy of most.
 
     Parameters
     ----------

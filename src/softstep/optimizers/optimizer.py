@@ -128,7 +128,7 @@ class Optimizer:
                 None if array is None else _like(f"{name}[{i}]", array, param)
                 for i, (array, param) in enumerate(zip(arrays, self.params, strict=True))
             ]
-        for name in (*self.settings(), *self._kinds):
+        for name in self.configuration():
             setattr(self, name, getattr(checked, name))
         self.state = kept
 

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from softstep import kernels
-from softstep.kernels._arrays import as_float, as_real
+from softstep.kernels._arrays import as_float
 from softstep.models.parameter import Parameter
 
 __all__ = ["clip_gradients"]
@@ -40,8 +40,7 @@ def clip_gradients(
     ----------
     A. Zhang, Z. C. Lipton, M. Li, A. J. Smola, "Dive into Deep Learning", section 9.5.3.
     """
-    if not as_real("max_norm", max_norm) >= 0:
-        raise ValueError(f"max_norm is {max_norm!r}; accepted: a number of at least 0")
+    kernels.clip_grad_norm([], max_norm)  # says whether the number is accepted
     groups: dict[np.dtype[Any], list[NDArray[Any]]] = {}
     for i, parameter in enumerate(params):
         if parameter.grad is not None:

@@ -134,10 +134,9 @@ def _explained(path: Any) -> Iterator[None]:
 
 def optimizer_settings(optimizer: Any) -> dict[str, Any]:
     """Return what an optimizer was configured with."""
-    settings: dict[str, Any] = {}
-    for method in ("settings", "configuration"):
-        settings |= getattr(optimizer, method, dict)()
-    return {"class": type(optimizer).__name__, **settings}
+    settings = getattr(optimizer, "settings", dict)  # all that one of somebody's own may have
+    configuration = getattr(optimizer, "configuration", settings)
+    return {"class": type(optimizer).__name__, **configuration()}
 
 
 def data_identity(data: Any, loader: Any = None) -> dict[str, Any]:
